@@ -1,0 +1,5 @@
+//! The configuration file: YAML → raw keys → validated [`Settings`].
+
+mod settings;
+
+pub use settings::*;

@@ -1,0 +1,71 @@
+//! What the engine says about itself.
+
+use crate::backend::Description;
+
+/// Life cycle of the service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The process has started, the model is not yet asked for.
+    Starting,
+    /// The model is being loaded.
+    Loading,
+    /// Requests are served as configured.
+    Ready,
+    /// Requests are served, but not on the hardware that was asked for.
+    Degraded,
+    /// Requests cannot be served; [`Status::error`] says why.
+    Failed,
+    /// The service is about to stop and takes no new requests.
+    Draining,
+}
+
+impl State {
+    /// The name used in every interface.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Starting => "starting",
+            Self::Loading => "loading",
+            Self::Ready => "ready",
+            Self::Degraded => "degraded",
+            Self::Failed => "failed",
+            Self::Draining => "draining",
+        }
+    }
+
+    /// Whether a request would be accepted.
+    #[must_use]
+    pub fn serves(self) -> bool {
+        matches!(self, Self::Ready | Self::Degraded)
+    }
+}
+
+/// A snapshot of the engine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Status {
+    /// Life cycle.
+    pub state: State,
+    /// The configured model's name, loaded or not.
+    pub model: String,
+    /// The loaded model's properties.
+    pub loaded: Option<ModelInfo>,
+    /// Where the loaded model runs.
+    pub backend: Option<Description>,
+    /// Why the state is degraded or failed, for people.
+    pub error: Option<String>,
+}
+
+/// Properties of a loaded model.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelInfo {
+    /// Name of the bundle.
+    pub name: String,
+    /// Components of an embedding.
+    pub embedding_dimension: usize,
+    /// Side of the encoder's square, in pixels.
+    pub image_size: u32,
+    /// Factor on the cosine, already exponentiated.
+    pub logit_scale: f32,
+    /// Numeric precision of the weights.
+    pub precision: String,
+}

@@ -1,0 +1,27 @@
+//! CLIP zero-shot image classification and embeddings as a Debian system service.
+//!
+//! One [`engine`] does the work; [`http`] and [`dbus`] are thin facades over it, and [`cli`] is a
+//! client of the D-Bus facade. A module imports only modules that stand above it in this list
+//! (`tests/layering.rs` enforces it):
+//!
+//! | layer | job |
+//! |---|---|
+//! | [`clip`] | the domain: tokenizer, image pre-processing, scores. No I/O |
+//! | [`model`] | model bundles on disk |
+//! | [`config`] | the configuration file, validated |
+//! | [`backend`] | the encoders: CPU, later Hailo |
+//! | [`engine`] | admission, batching, deadlines, caches, life cycle |
+//! | [`dbus`], [`http`] | facades: decode, one engine call, encode |
+//! | [`daemon`] | wiring, systemd, signals |
+//! | [`cli`] | the `hailo-clip` command |
+#![forbid(unsafe_code)]
+
+pub mod backend;
+pub mod cli;
+pub mod clip;
+pub mod config;
+pub mod daemon;
+pub mod dbus;
+pub mod engine;
+pub mod http;
+pub mod model;
