@@ -55,6 +55,19 @@ pub struct Status {
     pub error: Option<String>,
 }
 
+impl Status {
+    /// What a caller is told while no request is served.
+    pub(super) fn refusal(&self) -> String {
+        match self.state {
+            State::Starting | State::Loading | State::Ready | State::Degraded => {
+                "the model is being loaded; try again shortly".into()
+            }
+            State::Failed => self.error.clone().unwrap_or_else(|| "the model cannot be loaded".into()),
+            State::Draining => "the service is stopping; try again shortly".into(),
+        }
+    }
+}
+
 /// Properties of a loaded model.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ModelInfo {
