@@ -7,7 +7,10 @@
 use std::{
     collections::VecDeque,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -83,6 +86,8 @@ pub(super) struct Limits {
 pub(super) struct DeviceQueue {
     waiting: Mutex<Waiting>,
     wake: Condvar,
+    /// Whether a backend is held, for those who look from outside.
+    resident: AtomicBool,
 }
 
 #[derive(Default)]
@@ -123,6 +128,17 @@ impl DeviceQueue {
     pub(super) fn close(&self) {
         self.lock().closed = true;
         self.wake.notify_one();
+    }
+
+    /// Pictures and texts that wait.
+    pub(super) fn len(&self) -> usize {
+        let waiting = self.lock();
+        waiting.images.len() + waiting.texts.len()
+    }
+
+    /// Whether a backend is held.
+    pub(super) fn is_resident(&self) -> bool {
+        self.resident.load(Ordering::Relaxed)
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -220,6 +236,7 @@ pub(super) fn run(queue: &DeviceQueue) {
     let mut device: Option<Device> = None;
     loop {
         let resident = device.as_ref().is_some_and(|device| device.backend.is_some());
+        queue.resident.store(resident, Ordering::Relaxed);
         match queue.next(limits, resident) {
             Work::Install(Install { model, backend, reopen, limits: new, installed }) => {
                 device = Some(Device { model, backend: Some(backend), reopen });

@@ -66,11 +66,13 @@ impl Engine {
         let settings = self.settings();
         let limit = settings.performance.request_timeout;
         let limit = timeout.map_or(limit, |timeout| timeout.min(limit));
+        let deadline = accepted.since + limit;
+        let model_loaded = tokio::time::timeout_at(deadline.into(), self.model_loaded());
+        model_loaded.await.unwrap_or_else(|_| Err(self.refusal()))?;
         let work = async {
             loop {
                 let Some(model) = self.shared.model.load_full() else {
-                    let state = State::Loading;
-                    return Err(EngineError::NotReady { state, message: "no model is loaded".into() });
+                    return Err(self.refusal());
                 };
                 match attempt(&model, &settings).await {
                     Ok(answer) => return Ok(answer),
@@ -79,9 +81,18 @@ impl Engine {
                 }
             }
         };
-        tokio::time::timeout_at((accepted.since + limit).into(), work)
-            .await
-            .unwrap_or(Err(EngineError::Timeout(limit)))
+        tokio::time::timeout_at(deadline.into(), work).await.unwrap_or(Err(EngineError::Timeout(limit)))
+    }
+
+    /// Waits while the first model is being loaded: a request that started the service is answered
+    /// late rather than refused.
+    async fn model_loaded(&self) -> Result<(), EngineError> {
+        let mut status = self.status();
+        let Ok(status) = status.wait_for(|status| !status.state.is_starting()).await else {
+            return Err(self.refusal());
+        };
+        // A service that stops still answers what it accepted before.
+        if status.state == State::Failed { Err(status.refusal()) } else { Ok(()) }
     }
 
     /// Decodes and pre-processes a picture on a worker, then has it encoded.

@@ -172,6 +172,18 @@ impl Engine {
         self.shared.admission.in_flight()
     }
 
+    /// Pictures and texts that wait for the device.
+    #[must_use]
+    pub fn jobs_waiting(&self) -> usize {
+        self.shared.device.len()
+    }
+
+    /// Whether the backend is held at the moment: idle unloading releases it until the next request.
+    #[must_use]
+    pub fn backend_is_held(&self) -> bool {
+        self.shared.device.is_resident()
+    }
+
     /// Most requests that are accepted at a time.
     #[must_use]
     pub fn max_queue_size(&self) -> usize {
@@ -185,15 +197,18 @@ impl Engine {
     }
 
     fn admit(&self) -> Result<Accepted, EngineError> {
-        let status = self.shared.status.borrow();
-        if !status.state.serves() {
-            return Err(EngineError::NotReady { state: status.state, message: status.refusal() });
+        let state = self.shared.status.borrow().state;
+        if !state.serves() && !state.is_starting() {
+            return Err(self.refusal());
         }
-        drop(status);
         let max_queue_size = self.max_queue_size();
         let permit =
             self.shared.admission.admit(max_queue_size).ok_or(EngineError::QueueFull { max_queue_size })?;
         Ok(Accepted { since: Instant::now(), _permit: permit })
+    }
+
+    fn refusal(&self) -> EngineError {
+        self.shared.status.borrow().refusal()
     }
 }
 
