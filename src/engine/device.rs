@@ -241,6 +241,7 @@ pub(super) fn run(queue: &DeviceQueue) {
             Work::Install(Install { model, backend, reopen, limits: new, installed }) => {
                 device = Some(Device { model, backend: Some(backend), reopen });
                 limits = new;
+                queue.resident.store(true, Ordering::Relaxed);
                 // The one who asked may have given up; the model is installed all the same.
                 let _ = installed.send(());
             }
