@@ -91,6 +91,12 @@ impl Picture {
 }
 
 impl Pixels {
+    /// A black square, to warm an encoder up with.
+    #[must_use]
+    pub fn black(size: u32) -> Self {
+        Self { size, rgb: vec![0; size as usize * size as usize * 3] }
+    }
+
     /// Side of the square, in pixels.
     #[must_use]
     pub fn size(&self) -> u32 {
