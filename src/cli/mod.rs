@@ -1,1 +1,2 @@
 //! TODO
+pub fn main() -> std::process::ExitCode { todo!() }
