@@ -31,7 +31,7 @@ lint: packages
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets -- -D warnings
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
-	./tools/cargo-deny check
+	./tools/cargo-deny
 
 bench: packages vit-b32
 	$(CARGO) build --release

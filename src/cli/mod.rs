@@ -1,1 +1,4 @@
 //! TODO
+pub fn main() -> std::process::ExitCode {
+    todo!()
+}
