@@ -1,2 +1,4 @@
 //! TODO
-pub fn main() -> std::process::ExitCode { todo!() }
+pub fn main() -> std::process::ExitCode {
+    todo!()
+}

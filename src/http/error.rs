@@ -125,9 +125,7 @@ impl From<EngineError> for ApiError {
         match error {
             EngineError::InvalidArgument(_) => Self::invalid_argument(message),
             EngineError::InvalidImage => Self::invalid_image(),
-            EngineError::TooLarge(_) => {
-                Self::new(StatusCode::PAYLOAD_TOO_LARGE, "image_too_large", message)
-            }
+            EngineError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "image_too_large", message),
             EngineError::QueueFull { .. } => {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, "queue_full", message)
                     .retry_after(Duration::from_secs(1))
