@@ -251,7 +251,9 @@ impl From<ImageError> for EngineError {
     fn from(error: ImageError) -> Self {
         match error {
             ImageError::Undecodable => Self::InvalidImage,
-            ImageError::TooLarge { .. } => Self::TooLarge(error.to_string()),
+            ImageError::TooLarge { .. } | ImageError::TooMuchMemory { .. } => {
+                Self::TooLarge(error.to_string())
+            }
         }
     }
 }
