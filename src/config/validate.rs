@@ -40,7 +40,7 @@ fn server(reader: &mut Reader, server: &mut Server) {
             ),
         }
     }
-    set(&mut server.port, reader.integer("server.port", 1..=65535));
+    set(&mut server.port, reader.integer("server.port", 0..=65535));
     set(&mut server.max_body_bytes, reader.integer("server.max_body_mb", 1..=256).map(|mb: usize| mb << 20));
     set(
         &mut server.max_image_pixels,
