@@ -1,4 +1,5 @@
 //! Picture files that claim little and would take much. One test alone: it watches this process's memory.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
 
 use std::io::Write;
 
