@@ -371,3 +371,10 @@ fn hostile_manifests_are_refused() {
         assert!(error.len() < 400, "{error}");
     }
 }
+
+#[test]
+fn the_bundled_model_is_whole() {
+    let models = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models");
+    let bundle = Bundle::find("demo", &[models]).unwrap();
+    bundle.verify(Platform::Cpu, Platform::Cpu).unwrap();
+}
