@@ -1,2 +1,6 @@
-//! Stub.
-fn main() {}
+//! The command.
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hailo_clip::cli::main()
+}
