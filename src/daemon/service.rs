@@ -97,7 +97,11 @@ pub(super) async fn run(
     shutdown.cancel();
     let drained = engine.drain(DRAIN_LIMIT).await;
     if !drained {
-        warn!(in_flight = engine.queue_depth(), "requests were cut off: no answer within {} s", DRAIN_LIMIT.as_secs());
+        warn!(
+            in_flight = engine.queue_depth(),
+            "requests were cut off: no answer within {} s",
+            DRAIN_LIMIT.as_secs()
+        );
     }
     // The engine has answered; what is left is to write the last bytes.
     let _ = tokio::time::timeout(Duration::from_secs(1), async {

@@ -45,10 +45,7 @@ impl BodyBudget {
         // A body larger than everything (the limit was raised since) has to be alone.
         let permits = bytes.div_ceil(Self::UNIT).min(self.capacity);
         let permits = u32::try_from(permits).unwrap_or(u32::MAX);
-        Arc::clone(&self.permits)
-            .acquire_many_owned(permits)
-            .await
-            .expect("the semaphore is never closed")
+        Arc::clone(&self.permits).acquire_many_owned(permits).await.expect("the semaphore is never closed")
     }
 }
 
@@ -110,9 +107,8 @@ impl BodyReader {
 
     async fn chunk(&mut self) -> Result<Option<Bytes>, ApiError> {
         loop {
-            let frame = timeout_at(self.deadline, self.body.frame())
-                .await
-                .map_err(|_| ApiError::body_timeout())?;
+            let frame =
+                timeout_at(self.deadline, self.body.frame()).await.map_err(|_| ApiError::body_timeout())?;
             let Some(frame) = frame else { return Ok(None) };
             // Trailers are skipped.
             let Ok(data) = frame.map_err(|_| ApiError::incomplete_body())?.into_data() else { continue };

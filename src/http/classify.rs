@@ -36,9 +36,9 @@ pub(super) async fn classify(
     request: Request,
 ) -> Result<impl IntoResponse, ApiError> {
     let request = match Payload::receive(&facade, request).await? {
-        Payload::Json(body) => JsonFields::parse(body.as_slice())?
-            .ok_or_else(ApiError::no_json_body)?
-            .into_classify_request()?,
+        Payload::Json(body) => {
+            JsonFields::parse(body.as_slice())?.ok_or_else(ApiError::no_json_body)?.into_classify_request()?
+        }
         Payload::Form(form) => form.into_classify_request()?,
     };
     let classified = facade.engine.classify(request).await?;

@@ -86,8 +86,7 @@ impl Server {
             match accepted {
                 Ok(stream) => {
                     let limits = self.facade.options().connections;
-                    let connection =
-                        serve_connection(stream, self.router.clone(), limits, shutdown.clone());
+                    let connection = serve_connection(stream, self.router.clone(), limits, shutdown.clone());
                     connections.spawn(async move {
                         connection.await;
                         drop(slot);
