@@ -53,6 +53,8 @@ fn refuses_texts_that_are_no_prompts() {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
     #[test]
     fn any_text_has_enclosed_tokens(text in any::<String>()) {
         let ids = ids(&text);

@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use super::{Backend, BackendError, CpuBackend, CpuOptions};
 use crate::{
     config::{self, BackendChoice},
-    model::Bundle,
+    model::{Bundle, Platform},
 };
 
 /// Where the kernel lists devices.
@@ -49,6 +49,9 @@ pub fn open(
             )));
         }
     };
+    bundle
+        .verify(Platform::Cpu, Platform::Cpu)
+        .map_err(|error| BackendError::Unavailable(error.to_string()))?;
     Ok(Opened { backend: Box::new(cpu()?), degraded })
 }
 

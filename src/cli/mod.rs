@@ -1,1 +1,7 @@
-//! TODO
+//! The `hailo-clip` command.
+
+/// Runs the command.
+#[must_use]
+pub fn main() -> std::process::ExitCode {
+    std::process::ExitCode::FAILURE
+}

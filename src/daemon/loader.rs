@@ -21,11 +21,13 @@ fn load(settings: &Settings, search_path: &[PathBuf]) -> Result<LoadedModel, Bac
     let clip = &settings.clip;
     let bundle = Bundle::find(&clip.model, search_path).map_err(unavailable)?;
     warn_of_other_expectations(settings, &bundle);
-    bundle.verify_tokenizer().map_err(unavailable)?;
-    let json = fs::read(&bundle.tokenizer.path).map_err(unavailable)?;
-    let tokenizer = Tokenizer::from_json(&json, bundle.context_length).map_err(unavailable)?;
     let threads = settings.performance.inference_threads;
+    // The backend verifies the files that it uses, the tokenizer among them.
     let opened = backend::open(&bundle, clip, threads, backend::SYSFS_CLASS.as_ref())?;
+    let json = fs::read(&bundle.tokenizer.path).map_err(|error| {
+        unavailable(format!("cannot read the tokenizer of model {}: {}", bundle.name, error.kind()))
+    })?;
+    let tokenizer = Tokenizer::from_json(&json, bundle.context_length).map_err(unavailable)?;
     Ok(LoadedModel {
         info: ModelInfo {
             name: bundle.name,

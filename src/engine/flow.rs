@@ -57,12 +57,15 @@ pub(super) struct EncodedTexts {
 
 impl Engine {
     /// Runs a request to its end or its deadline, again if the model is replaced under it.
-    pub(super) async fn within_deadline<T>(
+    pub(super) async fn within_deadline<T, F>(
         &self,
         accepted: &Accepted,
         timeout: Option<Duration>,
-        attempt: impl AsyncFn(&Arc<Model>, &Settings) -> Result<T, Abort>,
-    ) -> Result<T, EngineError> {
+        attempt: impl Fn(Arc<Model>, Arc<Settings>) -> F,
+    ) -> Result<T, EngineError>
+    where
+        F: Future<Output = Result<T, Abort>>,
+    {
         let settings = self.settings();
         let limit = settings.performance.request_timeout;
         let limit = timeout.map_or(limit, |timeout| timeout.min(limit));
@@ -74,7 +77,7 @@ impl Engine {
                 let Some(model) = self.shared.model.load_full() else {
                     return Err(self.refusal());
                 };
-                match attempt(&model, &settings).await {
+                match attempt(model, Arc::clone(&settings)).await {
                     Ok(answer) => return Ok(answer),
                     Err(Abort::Answer(error)) => return Err(error),
                     Err(Abort::Retry) => tokio::task::yield_now().await,
@@ -248,7 +251,9 @@ impl From<ImageError> for EngineError {
     fn from(error: ImageError) -> Self {
         match error {
             ImageError::Undecodable => Self::InvalidImage,
-            ImageError::TooLarge { .. } => Self::TooLarge(error.to_string()),
+            ImageError::TooLarge { .. } | ImageError::TooMuchMemory { .. } => {
+                Self::TooLarge(error.to_string())
+            }
         }
     }
 }

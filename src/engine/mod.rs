@@ -71,11 +71,12 @@ impl Engine {
     /// [`EngineError`]; nothing of a failed request is left behind.
     pub async fn classify(&self, request: ClassifyRequest) -> Result<Classified, EngineError> {
         let accepted = self.admit()?;
-        let ClassifyRequest { image, prompts, options } = request;
-        validate::classify(&prompts, &options)?;
-        self.within_deadline(&accepted, options.timeout, async |model, settings| {
-            let texts = self.encode_ensemble(model, &prompts, &options.templates);
-            let (image, texts) = tokio::try_join!(self.encode_image(model, settings, &image), texts)?;
+        let ClassifyRequest { image, prompts, options } = &request;
+        validate::classify(prompts, options)?;
+        let since = accepted.since;
+        self.within_deadline(&accepted, options.timeout, move |model, settings| async move {
+            let texts = self.encode_ensemble(&model, prompts, &options.templates);
+            let (image, texts) = tokio::try_join!(self.encode_image(&model, &settings, image), texts)?;
             let scoring_starts = Instant::now();
             let scoring = clip::Scoring {
                 logit_scale: options.logit_scale.unwrap_or(model.info.logit_scale),
@@ -95,7 +96,7 @@ impl Engine {
             let timings = Timings {
                 text: texts.text,
                 score: scoring_starts.elapsed(),
-                total: accepted.since.elapsed(),
+                total: since.elapsed(),
                 ..image.timings
             };
             Ok(Classified {
@@ -118,15 +119,16 @@ impl Engine {
         timeout: Option<Duration>,
     ) -> Result<EmbeddedImage, EngineError> {
         let accepted = self.admit()?;
-        self.within_deadline(&accepted, timeout, async |model, settings| {
-            let encoded = self.encode_image(model, settings, &image).await?;
+        let (since, image) = (accepted.since, &image);
+        self.within_deadline(&accepted, timeout, move |model, settings| async move {
+            let encoded = self.encode_image(&model, &settings, image).await?;
             Ok(EmbeddedImage {
                 embedding: encoded.embedding,
                 width: encoded.width,
                 height: encoded.height,
                 model: Arc::clone(&model.name),
                 backend: model.description.kind,
-                timings: Timings { total: accepted.since.elapsed(), ..encoded.timings },
+                timings: Timings { total: since.elapsed(), ..encoded.timings },
             })
         })
         .await
@@ -143,8 +145,9 @@ impl Engine {
     ) -> Result<EmbeddedTexts, EngineError> {
         let accepted = self.admit()?;
         validate::texts(&texts)?;
-        self.within_deadline(&accepted, timeout, async |model, _| {
-            let encoded = self.encode_texts(model, &texts).await?;
+        let (since, texts) = (accepted.since, &texts);
+        self.within_deadline(&accepted, timeout, move |model, _| async move {
+            let encoded = self.encode_texts(&model, texts).await?;
             Ok(EmbeddedTexts {
                 embeddings: encoded.embeddings,
                 model: Arc::clone(&model.name),
@@ -152,7 +155,7 @@ impl Engine {
                 timings: Timings {
                     queue: encoded.queue,
                     text: encoded.text,
-                    total: accepted.since.elapsed(),
+                    total: since.elapsed(),
                     ..Timings::default()
                 },
             })

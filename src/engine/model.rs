@@ -28,7 +28,10 @@ pub struct LoadedModel {
 impl LoadedModel {
     /// Runs both encoders so often, so that the first request does not pay for it.
     pub(super) fn warm_up(&mut self, iterations: u32) -> Result<(), BackendError> {
-        let pixels = Pixels::black(self.image.size);
+        let side = self.image.size;
+        let black = vec![0; side as usize * side as usize * 3];
+        let pixels =
+            Pixels::from_rgb(side, black).ok_or_else(|| BackendError::Inference("no input size".into()))?;
         let tokens =
             self.tokenizer.encode("warm-up").map_err(|error| BackendError::Inference(error.to_string()))?;
         for _ in 0..iterations {

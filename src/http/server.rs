@@ -1,6 +1,6 @@
 //! Connections: accepting them, their limits, their end.
 
-use std::{future::poll_fn, io, pin::Pin, sync::Arc, time::Duration};
+use std::{future::poll_fn, io, sync::Arc, time::Duration};
 
 use axum::Router;
 use hyper::server::conn::http1;

@@ -17,7 +17,7 @@ use self::{image::ImageEncoder, text::TextEncoder};
 use super::{Backend, BackendError, BackendKind, Description};
 use crate::{
     clip::{Embedding, Pixels, Tokens},
-    model::{Artefact, Bundle},
+    model::{Artefact, Bundle, Tower},
 };
 
 /// How the CPU is used.
@@ -45,9 +45,9 @@ impl CpuBackend {
     pub fn open(bundle: &Bundle, options: CpuOptions) -> Result<Self, BackendError> {
         let threads = options.threads.unwrap_or_else(threads::usable_cores).max(1);
         let pool = Arc::new(ThreadPool::with_num_threads(threads));
-        let image = artefact(bundle.image_tower.cpu.as_ref(), &bundle.name)?;
+        let image = onnx(&bundle.image_tower, &bundle.name)?;
         let image = ImageEncoder::open(&image.path, bundle, options.prepack_weights, Arc::clone(&pool))?;
-        let text = artefact(bundle.text_tower.cpu.as_ref(), &bundle.name)?;
+        let text = onnx(&bundle.text_tower, &bundle.name)?;
         let text = TextEncoder::open(&text.path, bundle, options.prepack_weights, pool)?;
         let device = format!("CPU, {threads} thread{}", if threads == 1 { "" } else { "s" });
         Ok(Self { description: Description { kind: BackendKind::Cpu, device }, image, text })
@@ -68,8 +68,8 @@ impl Backend for CpuBackend {
     }
 }
 
-fn artefact<'a>(artefact: Option<&'a Artefact>, model: &str) -> Result<&'a Artefact, BackendError> {
-    artefact.ok_or_else(|| {
+fn onnx<'a>(tower: &'a Tower, model: &str) -> Result<&'a Artefact, BackendError> {
+    tower.cpu.as_ref().map(|encoder| &encoder.onnx).ok_or_else(|| {
         BackendError::Unavailable(format!(
             "model {model} has no ONNX encoders, so it cannot run on the CPU; choose another with clip.model"
         ))
