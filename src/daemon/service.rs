@@ -58,7 +58,7 @@ pub(super) async fn run(
     let engine = Engine::start(Arc::clone(&settings), loader::loader(arguments.models.clone()))?;
 
     let connection = dbus::connect(&arguments.bus).await?;
-    let bus = dbus::serve(connection, engine.clone(), dbus_limits(&settings)).await?;
+    let bus = dbus::serve(connection, engine.clone(), dbus::Limits::default()).await?;
 
     let shutdown = CancellationToken::new();
     let server = http::Server::new(engine.clone(), options.subscribe());
@@ -163,14 +163,6 @@ fn http_options(settings: &Settings) -> Result<Arc<http::Options>, ServiceError>
     };
     let hostname = nix::unistd::gethostname().map_err(io::Error::from)?.to_string_lossy().into_owned();
     Ok(Arc::new(http::Options::new(settings, keys, hostname)))
-}
-
-fn dbus_limits(settings: &Settings) -> dbus::Limits {
-    dbus::Limits {
-        max_body_bytes: settings.server.max_body_bytes,
-        max_calls_per_caller: dbus::Limits::DEFAULT_MAX_CALLS_PER_CALLER,
-        request_timeout: settings.performance.request_timeout,
-    }
 }
 
 /// What `systemctl status` shows.

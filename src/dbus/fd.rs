@@ -21,25 +21,25 @@ const MAX_READS: usize = 8;
 /// Reads pictures from the descriptors that callers pass.
 #[derive(Debug)]
 pub(super) struct PictureFiles {
-    max_bytes: usize,
-    timeout: Duration,
     reads: Arc<Semaphore>,
 }
 
-impl PictureFiles {
-    /// Files of at most `max_bytes`, each read within `timeout`.
-    pub(super) fn new(max_bytes: usize, timeout: Duration) -> Self {
-        Self { max_bytes, timeout, reads: Arc::new(Semaphore::new(MAX_READS)) }
+impl Default for PictureFiles {
+    fn default() -> Self {
+        Self { reads: Arc::new(Semaphore::new(MAX_READS)) }
     }
+}
 
+impl PictureFiles {
     /// Reads the whole file; its offset stays where it is.
     ///
     /// # Errors
-    /// Not a regular file open for reading, larger than allowed, shortened meanwhile, or too slow.
-    pub(super) async fn read(&self, fd: OwnedFd) -> Result<Bytes, Error> {
-        let (reads, max_bytes) = (Arc::clone(&self.reads), self.max_bytes);
+    /// Not a regular file open for reading, above `max_bytes`, shortened meanwhile, or not read
+    /// within `limit`.
+    pub(super) async fn read(&self, fd: OwnedFd, max_bytes: usize, limit: Duration) -> Result<Bytes, Error> {
+        let reads = Arc::clone(&self.reads);
         let reading = async move {
-            // The permit stays with the thread, which a caller's departure does not stop.
+            // The permit goes with the thread, which neither the limit nor a departure can stop.
             let permit = reads.acquire_owned().await;
             spawn_blocking(move || {
                 let _permit = permit;
@@ -49,12 +49,10 @@ impl PictureFiles {
             })
             .await
         };
-        match timeout(self.timeout, reading).await {
+        match timeout(limit, reading).await {
             Ok(Ok(picture)) => picture,
             Ok(Err(_)) => Err(Error::InvalidArgument("the file could not be read".to_owned())),
-            Err(_) => {
-                Err(Error::Timeout(format!("the file was not read within {} ms", self.timeout.as_millis())))
-            }
+            Err(_) => Err(Error::Timeout(format!("the file was not read within {} ms", limit.as_millis()))),
         }
     }
 }

@@ -9,7 +9,7 @@ use zbus::{
 };
 
 use super::{
-    Error, Limits,
+    Error,
     callers::Callers,
     error::too_large,
     fd::PictureFiles,
@@ -31,15 +31,13 @@ type Details = BTreeMap<&'static str, Variant<'static>>;
 /// No method takes `&mut self`: zbus runs calls on `&self` side by side, each in a task of its own.
 pub(super) struct Clip1 {
     engine: Engine,
-    limits: Limits,
     callers: Arc<Callers>,
     files: PictureFiles,
 }
 
 impl Clip1 {
-    pub(super) fn new(engine: Engine, limits: Limits, callers: Arc<Callers>) -> Self {
-        let files = PictureFiles::new(limits.max_body_bytes, limits.request_timeout);
-        Self { engine, limits, callers, files }
+    pub(super) fn new(engine: Engine, callers: Arc<Callers>) -> Self {
+        Self { engine, callers, files: PictureFiles::default() }
     }
 
     /// Does `work` for the sender of `call`: within its limit, and only as long as it is there.
@@ -80,20 +78,30 @@ impl Clip1 {
         Ok(components(&embedded.embedding))
     }
 
+    async fn picture_file(&self, file: OwnedFd) -> Result<Bytes, Error> {
+        let timeout = self.engine.settings().performance.request_timeout;
+        self.files.read(file.into(), self.max_bytes(), timeout).await
+    }
+
     fn owned_picture(&self, image: &[u8]) -> Result<Bytes, Error> {
-        if image.len() > self.limits.max_body_bytes {
-            return Err(too_large("picture", image.len(), self.limits.max_body_bytes));
+        if image.len() > self.max_bytes() {
+            return Err(too_large("picture", image.len(), self.max_bytes()));
         }
         Ok(Bytes::copy_from_slice(image))
     }
 
     fn owned_texts(&self, texts: &[&str]) -> Result<Vec<String>, Error> {
-        // A string's length and final NUL count, or millions of empty strings would weigh nothing.
+        // As sent, with length and final NUL, or millions of empty strings would weigh nothing.
         let bytes = texts.iter().map(|text| text.len() + 5).sum();
-        if bytes > self.limits.max_body_bytes {
-            return Err(too_large("text", bytes, self.limits.max_body_bytes));
+        if bytes > self.max_bytes() {
+            return Err(too_large("text", bytes, self.max_bytes()));
         }
         Ok(texts.iter().map(|&text| text.to_owned()).collect())
+    }
+
+    /// The limit of HTTP's bodies holds for pictures and for texts here.
+    fn max_bytes(&self) -> usize {
+        self.engine.settings().server.max_body_bytes
     }
 
     fn status(&self) -> StatusProperties {
@@ -143,7 +151,7 @@ impl Clip1 {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<(Vec<Classification>, Details), Error> {
         let work = async {
-            let image = self.files.read(image.into()).await?;
+            let image = self.picture_file(image).await?;
             self.classify_picture(image, &prompts, &options).await
         };
         self.answer(&header, connection, work).await
@@ -169,7 +177,7 @@ impl Clip1 {
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Vec<f64>, Error> {
-        let work = async { self.embed_picture(self.files.read(image.into()).await?).await };
+        let work = async { self.embed_picture(self.picture_file(image).await?).await };
         self.answer(&header, connection, work).await
     }
 

@@ -12,7 +12,7 @@ mod interface;
 mod options;
 mod properties;
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use thiserror::Error as ThisError;
 use tokio::task::JoinSet;
@@ -35,20 +35,18 @@ pub const NAME: &str = "org.hailo.Clip1";
 /// The service's only object.
 pub const PATH: &str = "/org/hailo/Clip1";
 
-/// What one caller may ask for.
+/// What the facade allows beyond the settings that the engine keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Largest picture, and the most text of one call, in bytes.
-    pub max_body_bytes: usize,
     /// Most calls of one caller that may be in flight.
     pub max_calls_per_caller: usize,
-    /// Longest time for reading a picture from a descriptor.
-    pub request_timeout: Duration,
 }
 
-impl Limits {
+impl Default for Limits {
     /// Enough for every sane client, too little for filling the engine's queue alone.
-    pub const DEFAULT_MAX_CALLS_PER_CALLER: usize = 16;
+    fn default() -> Self {
+        Self { max_calls_per_caller: 16 }
+    }
 }
 
 /// Why the facade cannot be offered on the bus. The text is for people.
@@ -88,7 +86,7 @@ pub async fn serve(connection: Connection, engine: Engine, limits: Limits) -> Re
     let announced = StatusProperties::from(&*status.borrow_and_update());
     let emitter = SignalEmitter::new(&connection, PATH)?.into_owned();
 
-    connection.object_server().at(PATH, Clip1::new(engine, limits, Arc::clone(&callers))).await?;
+    connection.object_server().at(PATH, Clip1::new(engine, Arc::clone(&callers))).await?;
 
     let mut tasks = JoinSet::new();
     tasks.spawn(callers::follow(departures, callers));

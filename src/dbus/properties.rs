@@ -92,10 +92,7 @@ pub(super) async fn announce(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        backend::{BackendKind, Description},
-        engine::{ModelInfo, State},
-    };
+    use crate::engine::{ModelInfo, State};
 
     fn loading() -> Status {
         Status { state: State::Loading, model: "demo".to_owned(), loaded: None, backend: None, error: None }
@@ -109,9 +106,8 @@ mod tests {
                 embedding_dimension: 256,
                 image_size: 224,
                 logit_scale: 100.0,
-                precision: "f32".to_owned(),
+                precision: "fp32".to_owned(),
             }),
-            backend: Some(Description { kind: BackendKind::Cpu, device: "CPU, 2 threads".to_owned() }),
             ..loading()
         }
     }
@@ -123,7 +119,7 @@ mod tests {
 
         let mut changed: Vec<_> = ready.changes_since(&loading).into_keys().collect();
         changed.sort_unstable();
-        assert_eq!(changed, ["Backend", "Device", "EmbeddingDimension", "ImageSize", "LogitScale", "State"]);
+        assert_eq!(changed, ["EmbeddingDimension", "ImageSize", "LogitScale", "State"]);
     }
 
     #[test]

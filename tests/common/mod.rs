@@ -23,8 +23,17 @@ pub struct Bus {
 
 impl Bus {
     pub fn start() -> Self {
+        Self::launch("--session".into())
+    }
+
+    /// With a configuration of its own, such as one with policies.
+    pub fn with_config(file: &Path) -> Self {
+        Self::launch(format!("--config-file={}", file.display()))
+    }
+
+    fn launch(config: String) -> Self {
         let mut process = Command::new("dbus-daemon")
-            .args(["--session", "--nofork", "--nopidfile", "--print-address=1"])
+            .args([config.as_str(), "--nofork", "--nopidfile", "--print-address=1"])
             .stdout(Stdio::piped())
             .spawn()
             .expect("dbus-daemon is installed (package dbus-daemon)");
@@ -32,11 +41,16 @@ impl Bus {
         BufReader::new(process.stdout.take().unwrap()).read_line(&mut address).unwrap();
         Self { process, address: address.trim().to_owned() }
     }
+
+    /// Ends it under everybody's feet.
+    pub fn stop(&mut self) {
+        end(&mut self.process);
+    }
 }
 
 impl Drop for Bus {
     fn drop(&mut self) {
-        end(&mut self.process);
+        self.stop();
     }
 }
 

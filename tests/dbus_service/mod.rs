@@ -1,0 +1,279 @@
+//! The D-Bus facade on a private bus, over an engine whose encoder can be held.
+#![allow(dead_code, reason = "each test file uses a part of this")]
+
+use std::{
+    io::Cursor,
+    os::fd::OwnedFd,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use hailo_clip::{
+    backend::{Backend, BackendError, BackendKind, Description},
+    clip::{Embedding, Fit, ImageSpec, Pixels, Tokenizer, Tokens},
+    config::Settings,
+    dbus::{self, Facade, Limits},
+    engine::{Engine, LoadedModel, Loader, ModelInfo},
+};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use serde::de::DeserializeOwned;
+use tokio::{sync::watch, time::timeout};
+use zbus::{Connection, Type, Variant, wire::DynamicType};
+
+use crate::common::{Bus, PATIENCE};
+
+/// What `Classify` gives.
+pub type Classified = (Vec<(String, f64)>, std::collections::HashMap<String, zbus::OwnedVariant>);
+/// What `Classify` takes besides the picture and the prompts.
+pub type Options<'a> = std::collections::HashMap<&'a str, Variant<'a>>;
+
+/// Awaits what must happen soon.
+pub async fn soon<T>(what: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, what).await.expect("it happens")
+}
+
+/// How the encoder takes its batches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Gate {
+    Open,
+    Closed,
+    Broken,
+}
+
+/// An encoder of colours in three dimensions. Pictures wait at the gate.
+struct ColourEncoder {
+    gate: watch::Receiver<Gate>,
+    pictures: Arc<AtomicUsize>,
+    description: Description,
+}
+
+impl Backend for ColourEncoder {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn embed_images(&mut self, batch: &[&Pixels]) -> Result<Vec<Embedding>, BackendError> {
+        self.pictures.fetch_add(batch.len(), Ordering::SeqCst);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        // The gate is gone only when the test is over.
+        let _ = runtime.block_on(self.gate.wait_for(|gate| *gate != Gate::Closed));
+        if *self.gate.borrow() == Gate::Broken {
+            return Err(BackendError::Inference("the encoder is out of order".into()));
+        }
+        batch
+            .iter()
+            .map(|pixels| {
+                let colour: Vec<f32> = pixels.as_bytes()[..3].iter().map(|&c| f32::from(c) + 1.0).collect();
+                Ok(Embedding::normalize(&colour)?)
+            })
+            .collect()
+    }
+
+    fn embed_texts(&mut self, batch: &[&Tokens]) -> Result<Vec<Embedding>, BackendError> {
+        let colour = |tokens: &&Tokens| match tokens.ids()[1] {
+            736 => [1.0, 0.0, 0.0],
+            1901 => [0.0, 1.0, 0.0],
+            _ => [0.0, 0.0, 1.0],
+        };
+        batch.iter().map(|tokens| Ok(Embedding::normalize(&colour(tokens))?)).collect()
+    }
+}
+
+/// The facade and everything around it.
+pub struct Service {
+    pub facade: Facade,
+    pub engine: Engine,
+    pub gate: watch::Sender<Gate>,
+    pub bus: Bus,
+    pictures: Arc<AtomicUsize>,
+}
+
+impl Service {
+    /// With a loaded model and the default settings.
+    pub async fn start() -> Self {
+        Self::with(|_| {}, Limits::default()).await
+    }
+
+    /// With a loaded model, changed settings and limits.
+    pub async fn with(change: impl FnOnce(&mut Settings), limits: Limits) -> Self {
+        let service = Self::without_model(change, limits).await;
+        service.engine.load().await.unwrap();
+        service
+    }
+
+    /// With a loaded model, on a given bus.
+    pub async fn on(bus: Bus) -> Self {
+        let service = Self::unloaded(bus, |_| {}, Limits::default()).await;
+        service.engine.load().await.unwrap();
+        service
+    }
+
+    /// With no model loaded yet.
+    pub async fn without_model(change: impl FnOnce(&mut Settings), limits: Limits) -> Self {
+        Self::unloaded(Bus::start(), change, limits).await
+    }
+
+    async fn unloaded(bus: Bus, change: impl FnOnce(&mut Settings), limits: Limits) -> Self {
+        let mut settings = Settings::default();
+        change(&mut settings);
+        let (gate, at_gate) = watch::channel(Gate::Open);
+        let pictures = Arc::new(AtomicUsize::new(0));
+        let engine = Engine::start(Arc::new(settings), loader(at_gate, Arc::clone(&pictures))).unwrap();
+        let connection = connect(&bus).await;
+        let facade = dbus::serve(connection, engine.clone(), limits).await.unwrap();
+        Self { facade, engine, gate, bus, pictures }
+    }
+
+    /// A client with a connection of its own.
+    pub async fn client(&self) -> Client {
+        Client(connect(&self.bus).await)
+    }
+
+    pub fn close_gate(&self) {
+        self.gate.send_replace(Gate::Closed);
+    }
+
+    pub fn open_gate(&self) {
+        self.gate.send_replace(Gate::Open);
+    }
+
+    /// Pictures that the encoder was given so far.
+    pub fn pictures(&self) -> usize {
+        self.pictures.load(Ordering::SeqCst)
+    }
+
+    /// Waits until so many requests are in flight.
+    pub async fn in_flight(&self, count: usize) {
+        soon(async {
+            while self.engine.queue_depth() != count {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
+    /// Waits until the encoder has been given so many pictures.
+    pub async fn encoding(&self, pictures: usize) {
+        soon(async {
+            while self.pictures() != pictures {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
+pub async fn connect(bus: &Bus) -> Connection {
+    dbus::connect(&bus.address.parse().unwrap()).await.unwrap()
+}
+
+fn loader(gate: watch::Receiver<Gate>, pictures: Arc<AtomicUsize>) -> Loader {
+    let tokenizer = include_bytes!("../fixtures/clip-tokenizer/tokenizer.json");
+    Arc::new(move |settings| {
+        Ok(LoadedModel {
+            info: ModelInfo {
+                name: settings.clip.model.clone(),
+                embedding_dimension: 3,
+                image_size: 16,
+                logit_scale: 100.0,
+                precision: "fp32".into(),
+            },
+            image: ImageSpec { size: 16, fit: Fit::Stretch },
+            tokenizer: Tokenizer::from_json(tokenizer, 77).unwrap(),
+            logit_bias: None,
+            backend: Box::new(ColourEncoder {
+                gate: gate.clone(),
+                pictures: Arc::clone(&pictures),
+                description: Description { kind: BackendKind::Cpu, device: "a colour encoder".into() },
+            }),
+            degraded: None,
+        })
+    })
+}
+
+/// A client of the service.
+#[derive(Clone)]
+pub struct Client(pub Connection);
+
+impl Client {
+    /// Calls a method of the interface.
+    pub async fn call<R>(
+        &self,
+        method: &str,
+        arguments: &(impl serde::Serialize + DynamicType),
+    ) -> zbus::Result<R>
+    where
+        R: DeserializeOwned + Type,
+    {
+        let reply =
+            soon(self.0.call_method(Some(dbus::NAME), dbus::PATH, Some(dbus::NAME), method, arguments))
+                .await?;
+        reply.body().deserialize()
+    }
+
+    pub async fn classify(
+        &self,
+        image: &[u8],
+        prompts: &[&str],
+        options: Options<'_>,
+    ) -> zbus::Result<Classified> {
+        self.call("Classify", &(image, prompts, options)).await
+    }
+
+    pub async fn embed_image(&self, image: &[u8]) -> zbus::Result<Vec<f64>> {
+        self.call("EmbedImage", &(image,)).await
+    }
+
+    /// Starts `EmbedImage` without waiting for it.
+    pub fn start_embed_image(&self, image: &[u8]) -> tokio::task::JoinHandle<zbus::Result<Vec<f64>>> {
+        let (client, image) = (self.clone(), image.to_owned());
+        tokio::spawn(async move { client.embed_image(&image).await })
+    }
+
+    pub async fn property(&self, name: &str) -> zbus::Result<zbus::OwnedVariant> {
+        let reply = soon(self.0.call_method(
+            Some(dbus::NAME),
+            dbus::PATH,
+            Some("org.freedesktop.DBus.Properties"),
+            "Get",
+            &(dbus::NAME, name),
+        ))
+        .await?;
+        reply.body().deserialize()
+    }
+}
+
+/// The error's name without the common prefix, and its text.
+pub fn refusal<T: std::fmt::Debug>(answer: zbus::Result<T>) -> (String, String) {
+    match answer.expect_err("the call is refused") {
+        zbus::Error::MethodError(name, text, _) => {
+            let name = name.as_str();
+            (name.strip_prefix("org.hailo.Clip1.Error.").unwrap_or(name).to_owned(), text.unwrap_or_default())
+        }
+        zbus::Error::FDO(error) => {
+            let error = &*error as &dyn zbus::DBusError;
+            (error.name().to_string(), error.description().unwrap_or_default().to_owned())
+        }
+        other => panic!("not an answer of the service: {other}"),
+    }
+}
+
+/// A PNG of one colour.
+pub fn picture(rgb: [u8; 3]) -> Vec<u8> {
+    let mut png = Cursor::new(Vec::new());
+    image::RgbImage::from_pixel(8, 4, image::Rgb(rgb)).write_to(&mut png, image::ImageFormat::Png).unwrap();
+    png.into_inner()
+}
+
+pub const RED: [u8; 3] = [200, 0, 0];
+pub const GREEN: [u8; 3] = [0, 200, 0];
+
+pub fn memfd(content: &[u8]) -> std::fs::File {
+    use std::io::Write;
+    let fd: OwnedFd = memfd_create("picture", MFdFlags::MFD_CLOEXEC).unwrap();
+    let mut file = std::fs::File::from(fd);
+    file.write_all(content).unwrap();
+    file
+}
