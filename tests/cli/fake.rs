@@ -36,7 +36,7 @@ impl Bus {
         let path = folder.path().to_str().unwrap();
         let config = format!(
             "<busconfig><type>session</type><listen>unix:tmpdir={path}</listen><auth>EXTERNAL</auth>\
-             <policy context='default'><allow send_destination='*'/><allow own='*'/></policy>{}</busconfig>",
+             <policy context='default'><allow send_destination='*'/><allow receive_sender='*'/><allow own='*'/></policy>{}</busconfig>",
             extra.replace('@', path)
         );
         fs::write(folder.path().join("bus.conf"), config).unwrap();
@@ -44,10 +44,13 @@ impl Bus {
             .args(["--nofork", "--nopidfile", "--print-address"])
             .arg(format!("--config-file={path}/bus.conf"))
             .stdout(Stdio::piped())
+            // It logs every refusal that a test provokes.
+            .stderr(Stdio::null())
             .spawn()
             .unwrap();
         let mut address = String::new();
         BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut address).unwrap();
+        assert!(!address.is_empty(), "the bus did not start");
         Self { daemon, address: address.trim().to_owned(), folder }
     }
 

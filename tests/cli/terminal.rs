@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::Read,
+    os::fd::OwnedFd,
     process::{Command, Stdio},
 };
 
@@ -18,15 +19,20 @@ fn in_terminal(mut command: Command, columns: u16) -> String {
     let mut child = command.spawn().unwrap();
     // The command holds the terminal's ends; they close when it ends.
     drop(command);
+    let output = read_to_end(pty.master);
+    assert!(child.wait().unwrap().success());
+    output.replace("\r\n", "\n")
+}
+
+fn read_to_end(terminal: OwnedFd) -> String {
+    let mut terminal = File::from(terminal);
     let mut output = Vec::new();
     let mut chunk = [0; 4096];
-    let mut master = File::from(pty.master);
     // Linux reports the closed terminal as EIO.
-    while let Ok(length @ 1..) = master.read(&mut chunk) {
+    while let Ok(length @ 1..) = terminal.read(&mut chunk) {
         output.extend_from_slice(&chunk[..length]);
     }
-    assert!(child.wait().unwrap().success());
-    String::from_utf8(output).unwrap().replace("\r\n", "\n")
+    String::from_utf8(output).unwrap()
 }
 
 #[test]
@@ -82,9 +88,7 @@ fn progress_is_shown_while_results_go_elsewhere() {
     let status = command.stdout(Stdio::null()).stderr(pty.slave).status().unwrap();
     drop(command);
     assert!(status.success());
-    let mut shown = [0; 4096];
-    let length = File::from(pty.master).read(&mut shown).unwrap();
-    let shown = String::from_utf8_lossy(&shown[..length]);
+    let shown = read_to_end(pty.master);
     assert!(shown.contains("\r8 of 9 "), "{shown:?}");
     assert!(shown.ends_with("\r\x1b[K"), "{shown:?}");
 }
