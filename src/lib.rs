@@ -25,3 +25,4 @@ pub mod dbus;
 pub mod engine;
 pub mod http;
 pub mod model;
+mod yaml;

@@ -3,6 +3,12 @@
 //! A backend turns pixels and tokens into embeddings, a batch at a time, and knows nothing of
 //! requests, queues, caches or facades. It lives on the engine's device thread.
 
+mod cpu;
+mod select;
+
+pub use cpu::{CpuBackend, CpuOptions};
+pub use select::{Opened, SYSFS_CLASS, open};
+
 use std::fmt;
 
 use thiserror::Error;

@@ -1,2 +1,6 @@
-//! Stub.
-fn main() {}
+//! The daemon.
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    hailo_clip::daemon::main()
+}

@@ -1,6 +1,6 @@
 //! The service as seen over the bus: one method for each request, and every error as a sentence.
 
-use std::{fmt, fs::File, str::FromStr, time::Duration};
+use std::{fs::File, time::Duration};
 
 use futures_util::{StreamExt, stream};
 use thiserror::Error;
@@ -9,7 +9,7 @@ use tokio::{
     time::{Instant, sleep, timeout_at},
 };
 use zbus::{
-    Address, Connection, DBusError, DeserializeDict, Fd, SerializeDict, Type, connection,
+    Connection, DBusError, DeserializeDict, Fd, SerializeDict, Type, connection,
     fdo::{self, PropertiesProxy},
     proxy,
 };
@@ -18,6 +18,7 @@ use super::{
     Exit,
     console::{escape, reason},
 };
+use crate::dbus::Bus;
 
 /// The interface, and equally the well-known name.
 const INTERFACE: &str = "org.hailo.Clip1";
@@ -26,38 +27,6 @@ const PATH: &str = "/org/hailo/Clip1";
 /// Pauses before a refused request is sent again: the first, and the longest.
 const BACKOFF: Duration = Duration::from_millis(50);
 const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
-
-/// Which message bus to use.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) enum Bus {
-    System,
-    Session,
-    Address(Address),
-}
-
-impl FromStr for Bus {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "system" => Ok(Self::System),
-            "session" => Ok(Self::Session),
-            address => address.parse().map(Self::Address).map_err(|_| {
-                "neither system, session nor a D-Bus address such as unix:path=/run/bus".to_owned()
-            }),
-        }
-    }
-}
-
-impl fmt::Display for Bus {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::System => f.write_str("the system bus"),
-            Self::Session => f.write_str("the session bus"),
-            Self::Address(address) => write!(f, "the bus at {address}"),
-        }
-    }
-}
 
 /// Options of `ClassifyFd`; what is `None` is left to the service.
 #[derive(Clone, Debug, Default, SerializeDict, Type)]
@@ -417,17 +386,4 @@ impl Client {
 #[expect(clippy::cast_possible_truncation, reason = "the service computes in f32; D-Bus has doubles alone")]
 fn single(value: f64) -> f32 {
     value as f32
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn bus_names_and_addresses() {
-        assert_eq!("system".parse(), Ok(Bus::System));
-        assert_eq!("session".parse(), Ok(Bus::Session));
-        assert!(matches!("unix:path=/run/bus".parse(), Ok(Bus::Address(_))));
-        assert!("sytem".parse::<Bus>().is_err());
-    }
 }

@@ -1,10 +1,8 @@
 //! Where the command writes: results to standard output, the rest to standard error.
 
 use std::{
-    error::Error,
     fmt::Display,
     io::{self, IsTerminal, Stdout, Write},
-    iter,
 };
 
 use anstream::AutoStream;
@@ -113,10 +111,9 @@ pub(super) fn json_line(value: &impl Serialize) -> String {
     line
 }
 
-/// What the system says about a failed operation, without what libraries wrap around it.
+/// What the system says about a failed operation, without Rust's "(os error 2)".
 pub(super) fn reason(error: &io::Error) -> String {
-    let causes = iter::successors(Some(error as &dyn Error), |&error| error.source());
-    match causes.filter_map(|cause| cause.downcast_ref::<io::Error>()?.raw_os_error()).next() {
+    match error.raw_os_error() {
         Some(number) => Errno::from_raw(number).desc().to_owned(),
         None => error.to_string(),
     }

@@ -22,9 +22,10 @@ use clap::{ColorChoice, Parser, Subcommand};
 use thiserror::Error;
 
 use self::{
-    client::{Bus, Client, ServiceError},
+    client::{Client, ServiceError},
     console::Console,
 };
+use crate::dbus::Bus;
 
 const EXAMPLES: &str = "\
 Examples:

@@ -9,6 +9,8 @@ use std::{
     path::Path,
 };
 
+use nix::unistd::{AccessFlags, access};
+
 /// Writes a matrix with rows of `columns` values each, row by row. A regular file appears whole or not at all.
 pub(super) fn write(path: &Path, values: &[f32], columns: usize) -> io::Result<()> {
     // What is behind a symbolic link is replaced, not the link; a device or a pipe never is.
@@ -17,6 +19,8 @@ pub(super) fn write(path: &Path, values: &[f32], columns: usize) -> io::Result<(
         return encode(File::options().write(true).open(path)?, values, columns);
     }
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Asked first, since the error would name the temporary file.
+    access(folder, AccessFlags::W_OK | AccessFlags::X_OK)?;
     // As the umask says, like any other new file.
     let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(folder)?;
     encode(file.as_file_mut(), values, columns)?;

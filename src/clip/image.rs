@@ -1,6 +1,17 @@
 //! Image pre-processing: from the bytes of a picture file to the pixels an image encoder takes.
+//!
+//! `decode` reads JPEG, PNG, WebP, GIF (the first frame), BMP and TIFF, `color` reduces them to RGB of
+//! 8 bits, `fit` scales them as Pillow does, `pixels` hands them to an encoder. Colour profiles are not applied, as
+//! CLIP's own pre-processing does not apply them.
+
+mod color;
+mod decode;
+mod fit;
+mod pixels;
 
 use thiserror::Error;
+
+pub use self::pixels::Pixels;
 
 /// How a picture is brought to the encoder's square.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +36,8 @@ pub struct ImageSpec {
 /// What a picture may cost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageLimits {
-    /// Largest width × height, checked against the header before anything is decoded.
+    /// Largest width × height, checked against the header before anything is decoded. Decoding takes at most
+    /// some ten bytes of memory for each.
     pub max_pixels: u64,
 }
 
@@ -43,6 +55,12 @@ pub enum ImageError {
         /// What is allowed.
         max_pixels: u64,
     },
+    /// The file claims a modest size, but decoding it would take more memory than the limit stands for.
+    #[error("decoding the picture takes more memory than {max_pixels} pixels may")]
+    TooMuchMemory {
+        /// What is allowed.
+        max_pixels: u64,
+    },
 }
 
 /// A decoded picture: RGB, 8 bits, upright.
@@ -50,23 +68,21 @@ pub enum ImageError {
 pub struct Picture {
     width: u32,
     height: u32,
-    rgb: Vec<u8>,
-}
-
-/// A square RGB picture as image encoders take it: height × width × channel, 8 bits.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pixels {
-    size: u32,
+    /// `height` × `width` × 3 bytes: rows of RGB triples.
     rgb: Vec<u8>,
 }
 
 impl Picture {
     /// Decodes a picture file and turns it upright.
     ///
+    /// The format is told from the content. Transparency is dropped, not blended, as Pillow's
+    /// `convert("RGB")` does it.
+    ///
     /// # Errors
-    /// [`ImageError`].
-    pub fn decode(_file: &[u8], _limits: &ImageLimits) -> Result<Self, ImageError> {
-        todo!()
+    /// Not a picture, a damaged or truncated one, or one that exceeds the limits.
+    pub fn decode(file: &[u8], limits: &ImageLimits) -> Result<Self, ImageError> {
+        let image = decode::decode(file, limits)?;
+        Ok(Self { width: image.width(), height: image.height(), rgb: image.into_raw() })
     }
 
     /// Width in pixels, after turning upright.
@@ -81,25 +97,17 @@ impl Picture {
         self.height
     }
 
-    /// Scales the picture to the encoder's square.
-    ///
-    /// # Errors
-    /// [`ImageError`].
-    pub fn fit(&self, _spec: &ImageSpec) -> Result<Pixels, ImageError> {
-        todo!()
-    }
-}
-
-impl Pixels {
-    /// Side of the square, in pixels.
-    #[must_use]
-    pub fn size(&self) -> u32 {
-        self.size
-    }
-
-    /// `size` × `size` × 3 bytes: rows of RGB triples.
+    /// `height` × `width` × 3 bytes: rows of RGB triples.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.rgb
+    }
+
+    /// Scales the picture to the encoder's square: bicubic with antialiasing, as Pillow does it.
+    ///
+    /// # Errors
+    /// The target size is zero.
+    pub fn fit(&self, spec: &ImageSpec) -> Result<Pixels, ImageError> {
+        fit::fit(self, spec)
     }
 }

@@ -20,10 +20,50 @@ pub struct Settings {
     pub logging: Logging,
 }
 
+impl Default for Settings {
+    /// What an empty configuration file stands for.
+    fn default() -> Self {
+        Self {
+            server: Server {
+                host: IpAddr::from([0, 0, 0, 0]),
+                port: 5000,
+                max_body_bytes: 16 << 20,
+                max_image_pixels: 64_000_000,
+                api_keys_file: None,
+                allowed_hosts: Vec::new(),
+            },
+            clip: Clip {
+                model: "demo".to_owned(),
+                backend: BackendChoice::Auto,
+                devices: vec![0],
+                fit: None,
+                expected_embedding_dimension: None,
+                expected_image_size: None,
+                batch_size: 8,
+                device_timeout: Duration::from_secs(5),
+                apply_softmax: true,
+                logit_scale: None,
+                prepack_weights: false,
+            },
+            text_cache: TextCache { enabled: true, max_entries: 1000 },
+            performance: Performance {
+                worker_threads: 2,
+                inference_threads: None,
+                max_queue_size: 64,
+                request_timeout: Duration::from_secs(30),
+                warmup_iterations: 0,
+                idle_unload: None,
+            },
+            resource_limits: ResourceLimits { memory_max: "3G".to_owned(), cpu_quota: "80%".to_owned() },
+            logging: Logging { level: LogLevel::Info, format: LogFormat::Text },
+        }
+    }
+}
+
 /// `server`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Server {
-    /// Address to listen on.
+    /// Address to listen on; unspecified: all.
     pub host: IpAddr,
     /// Port to listen on.
     pub port: u16,
@@ -33,7 +73,8 @@ pub struct Server {
     pub max_image_pixels: u64,
     /// Bearer keys, one a line; none: everybody may ask.
     pub api_keys_file: Option<PathBuf>,
-    /// Further names under which clients may address the server (`Host`).
+    /// Further names and addresses under which clients may address the server (`Host`), in lower case,
+    /// without port.
     pub allowed_hosts: Vec<String>,
 }
 
@@ -48,6 +89,10 @@ pub struct Clip {
     pub devices: Vec<u32>,
     /// How pictures are brought to the encoder's square; none: as the bundle says.
     pub fit: Option<Fit>,
+    /// Components of an embedding that the file's author expects; the bundle decides.
+    pub expected_embedding_dimension: Option<usize>,
+    /// Side of the encoder's square in pixels that the file's author expects; the bundle decides.
+    pub expected_image_size: Option<u32>,
     /// Most pictures or prompts that run as one batch.
     pub batch_size: usize,
     /// Longest time that one batch may take.
@@ -100,9 +145,9 @@ pub struct Performance {
 /// `resource_limits`, enforced by systemd.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ResourceLimits {
-    /// `MemoryMax=`.
+    /// `MemoryMax=`: bytes, or a number with K, M, G or T, or a percentage, or `infinity`.
     pub memory_max: String,
-    /// `CPUQuota=`.
+    /// `CPUQuota=`: a percentage of one core.
     pub cpu_quota: String,
 }
 

@@ -1,1 +1,61 @@
-//! TODO
+//! The daemon `hailo-clipd`: wiring, systemd, signals, privileges, drain.
+//!
+//! Everything is put together here and passed down: listeners, the bus connection, settings, shutdown.
+
+mod arguments;
+mod listener;
+mod loader;
+mod logging;
+mod notify;
+mod privileges;
+mod service;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use self::arguments::Arguments;
+use crate::config;
+
+/// Exit code for a configuration that cannot be used (`EX_CONFIG` of sysexits.h).
+const EXIT_CONFIG: u8 = 78;
+
+/// Runs the daemon until it is told to stop.
+///
+/// Exit codes: 0 after SIGTERM or SIGINT, 1 for a failure at run time, 2 for wrong arguments, 78 for
+/// an unusable configuration.
+#[must_use]
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Some(file) = arguments.check_config() {
+        let checked = config::check(&file);
+        print!("{}", checked.output);
+        return if checked.ok { ExitCode::SUCCESS } else { ExitCode::from(EXIT_CONFIG) };
+    }
+    let loaded = match config::load(&arguments.config) {
+        Ok(loaded) => loaded,
+        Err(errors) => {
+            eprintln!("{errors}");
+            return ExitCode::from(EXIT_CONFIG);
+        }
+    };
+    let log_level = logging::init(loaded.settings.logging);
+    for notice in &loaded.notices {
+        tracing::warn!("{notice}");
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!("cannot start: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(service::run(&arguments, loaded.settings, &log_level)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            notify::status(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}

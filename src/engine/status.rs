@@ -1,5 +1,6 @@
 //! What the engine says about itself.
 
+use super::EngineError;
 use crate::backend::Description;
 
 /// Life cycle of the service.
@@ -33,10 +34,16 @@ impl State {
         }
     }
 
-    /// Whether a request would be accepted.
+    /// Whether a request is answered at once.
     #[must_use]
     pub fn serves(self) -> bool {
         matches!(self, Self::Ready | Self::Degraded)
+    }
+
+    /// Whether the first model is still to come; requests wait for it.
+    #[must_use]
+    pub fn is_starting(self) -> bool {
+        matches!(self, Self::Starting | Self::Loading)
     }
 }
 
@@ -53,6 +60,20 @@ pub struct Status {
     pub backend: Option<Description>,
     /// Why the state is degraded or failed, for people.
     pub error: Option<String>,
+}
+
+impl Status {
+    /// What a caller is told whom this state does not serve.
+    pub(super) fn refusal(&self) -> EngineError {
+        let message = match self.state {
+            State::Starting | State::Loading | State::Ready | State::Degraded => {
+                "the model is being loaded; try again shortly".into()
+            }
+            State::Failed => self.error.clone().unwrap_or_else(|| "the model cannot be loaded".into()),
+            State::Draining => "the service is stopping; try again shortly".into(),
+        };
+        EngineError::NotReady { state: self.state, message }
+    }
 }
 
 /// Properties of a loaded model.

@@ -1,13 +1,24 @@
-//! Reading and verifying a bundle.
-use crate::clip::ImageSpec;
-use std::path::PathBuf;
-use thiserror::Error;
+//! The bundle as the program uses it: read, checked for sense, not yet for damage.
 
-/// A verified model bundle.
-#[derive(Clone, Debug)]
+use std::{
+    fmt, fs, io,
+    path::{Path, PathBuf},
+};
+
+use super::{BundleError, manifest, search};
+use crate::clip::ImageSpec;
+
+/// A model bundle whose `model.yaml` is in order.
+///
+/// Its other files are not touched before [`Bundle::verify`].
+#[derive(Clone, Debug, PartialEq)]
 pub struct Bundle {
     /// Name, equal to the folder's.
     pub name: String,
+    /// One sentence about the model.
+    pub description: String,
+    /// Licence of the weights, an SPDX expression.
+    pub license: String,
     /// Numeric precision of the weights, such as `fp32`.
     pub precision: String,
     /// Names of the same vectors elsewhere, such as `ViT-B-32__openai`.
@@ -16,16 +27,16 @@ pub struct Bundle {
     pub embedding_dimension: usize,
     /// Geometry of the image encoder's input.
     pub image: ImageSpec,
-    /// Subtracted per channel, after scaling to 0…1.
+    /// Subtracted per channel (red, green, blue), after scaling to 0…1.
     pub mean: [f32; 3],
-    /// Divided by per channel.
+    /// Divided by per channel (red, green, blue).
     pub std: [f32; 3],
     /// Longest text in tokens, start and end included.
     pub context_length: usize,
     /// Token that fills a text up to a fixed length.
     pub pad_token: u32,
     /// `tokenizer.json`.
-    pub tokenizer: PathBuf,
+    pub tokenizer: Artefact,
     /// Factor on the cosine, already exponentiated.
     pub logit_scale: f32,
     /// Bias of a sigmoid model (SigLIP).
@@ -36,17 +47,43 @@ pub struct Bundle {
     pub text_tower: Tower,
 }
 
-/// One encoder, in a form for each kind of backend. TODO
-#[derive(Clone, Debug)]
+/// One encoder, in a form for each platform; at least one is there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Tower {
-    /// ONNX for the CPU.
-    pub cpu: Option<Artefact>,
+    /// For the CPU.
+    pub cpu: Option<OnnxEncoder>,
+    /// For a Hailo-8.
+    pub hailo8: Option<HefEncoder>,
+    /// For a Hailo-8L.
+    pub hailo8l: Option<HefEncoder>,
+    /// For a Hailo-10H.
+    pub hailo10h: Option<HefEncoder>,
+}
+
+/// An encoder as an ONNX graph.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnnxEncoder {
+    /// The graph.
+    pub onnx: Artefact,
+    /// Files of weights that the graph refers to by name; they lie beside it.
+    pub data: Vec<Artefact>,
+}
+
+/// An encoder compiled for a Hailo NPU.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HefEncoder {
+    /// The compiled network.
+    pub hef: Artefact,
+    /// Text encoder: table from token to input vector, applied on the CPU.
+    pub token_embedding: Option<Artefact>,
+    /// Text encoder: matrix from the network's output to the embedding, applied on the CPU.
+    pub text_projection: Option<Artefact>,
 }
 
 /// A file of the bundle, with what is needed to trust it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Artefact {
-    /// Where it is.
+    /// Where it is: a file right within the bundle's folder.
     pub path: PathBuf,
     /// Its size in bytes.
     pub size: u64,
@@ -54,6 +91,64 @@ pub struct Artefact {
     pub sha256: [u8; 32],
 }
 
-/// Why a bundle cannot be used.
-#[derive(Debug, Error)]
-pub enum BundleError {}
+/// Hardware that an artefact is made for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Platform {
+    /// Any CPU.
+    Cpu,
+    /// Hailo-8.
+    Hailo8,
+    /// Hailo-8L.
+    Hailo8L,
+    /// Hailo-10H.
+    Hailo10H,
+}
+
+impl fmt::Display for Platform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cpu => "the CPU",
+            Self::Hailo8 => "Hailo-8",
+            Self::Hailo8L => "Hailo-8L",
+            Self::Hailo10H => "Hailo-10H",
+        })
+    }
+}
+
+impl Bundle {
+    /// Reads the bundle `name` from the first of `search_dirs` that has it.
+    ///
+    /// # Errors
+    /// [`BundleError::NotInstalled`] names what is there instead; else as [`open`](Self::open).
+    pub fn find(name: &str, search_dirs: &[PathBuf]) -> Result<Self, BundleError> {
+        Self::open(&search::locate(name, search_dirs)?)
+    }
+
+    /// Reads the bundle in the folder `dir`.
+    ///
+    /// # Errors
+    /// `model.yaml` is missing, unreadable, or not in order.
+    pub fn open(dir: &Path) -> Result<Self, BundleError> {
+        let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let bytes = read_manifest(&dir.join(manifest::FILE_NAME)).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => {
+                BundleError::Missing { name: name.clone(), file: manifest::FILE_NAME.to_owned() }
+            }
+            kind => BundleError::Unreadable {
+                name: name.clone(),
+                file: manifest::FILE_NAME.to_owned(),
+                reason: kind.to_string(),
+            },
+        })?;
+        manifest::parse(&bytes, &name, dir)
+    }
+}
+
+/// Reads no more than decides that the file is too large.
+fn read_manifest(path: &Path) -> io::Result<Vec<u8>> {
+    use io::Read as _;
+
+    let mut bytes = Vec::new();
+    fs::File::open(path)?.take(crate::yaml::MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}

@@ -205,7 +205,7 @@ fn a_wrong_command_line_is_told_before_anything_is_asked() {
         (&["-", "--prompts-file", "-"], "standard input (-) can be read only once"),
         (&["cat.jpg", "a cat", "--top-k", "0"], "--top-k"),
         (&["cat.jpg", "a cat", "--timeout", "0"], "--timeout"),
-        (&["cat.jpg", "a cat", "--bus", "sytem"], "neither system, session nor a D-Bus address"),
+        (&["cat.jpg", "a cat", "--bus", "sytem"], "is no bus; give"),
     ] {
         let err = fake.run(&[&["classify"], arguments].concat()).failure(2);
         assert!(err.contains(message), "{arguments:?}: {err}");

@@ -1,0 +1,50 @@
+# hailo-clip: `make demo` shows it, `make test` proves it, `make bench` measures it.
+
+CARGO ?= cargo
+PYTHON := /usr/bin/python3
+VIT_B32 := target/vit-b-32
+export HAILO_CLIP_VIT_B32 := $(CURDIR)/$(VIT_B32)
+
+.PHONY: help demo test lint bench packages vit-b32 demo-eval demo-train clean
+
+help:
+	@echo "make demo        classify sample pictures through every door"
+	@echo "make test        all tests"
+	@echo "make lint        format, clippy, documentation, dependencies"
+	@echo "make bench       figures beside ONNX Runtime"
+	@echo "make demo-eval   accuracy of the bundled model"
+	@echo "make demo-train  train the bundled model again (about half an hour)"
+
+# Installs what packages.txt names and the machine does not have.
+packages:
+	@./tools/install-packages
+
+demo: packages
+	$(CARGO) build --release
+	./tools/demo target/release
+
+test: packages vit-b32
+	$(CARGO) test --workspace --no-fail-fast
+	$(CARGO) test --release --test backend_parity -- --ignored
+
+lint: packages
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+	./tools/cargo-deny
+
+bench: packages vit-b32
+	$(CARGO) build --release
+	./benches/run
+
+vit-b32: packages
+	@test -e $(VIT_B32)/model.yaml || $(PYTHON) benches/export_vit_b32.py $(VIT_B32)
+
+demo-eval: packages
+	$(PYTHON) models/demo/train/evaluate.py
+
+demo-train: packages
+	$(PYTHON) models/demo/train/train.py
+
+clean:
+	$(CARGO) clean

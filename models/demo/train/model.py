@@ -1,0 +1,129 @@
+"""The two towers of the demonstration CLIP.
+
+The image tower is a vision transformer whose patches come from a small
+convolutional stem (Xiao et al., "Early Convolutions Help Transformers See
+Better"): with few samples and few minutes it learns shapes and counts that
+plain 16- or 32-pixel patches do not. The text tower is CLIP's: a causal
+transformer read at the end-of-text token.
+
+Attention is written out in plain matrix products so that the exported graph
+holds only basic ONNX operators.
+"""
+
+import math
+
+import torch
+from torch import nn
+
+IMAGE_SIZE = 224
+CONTEXT_LENGTH = 77
+EMBEDDING_DIMENSION = 128
+
+# (x / 255 - MEAN) / STD, per channel.
+IMAGE_MEAN = (0.5, 0.5, 0.5)
+IMAGE_STD = (0.25, 0.25, 0.25)
+
+
+class Attention(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.qkv = nn.Linear(width, 3 * width)
+        self.out = nn.Linear(width, width)
+
+    def forward(self, x, mask=None):
+        batch, length, width = x.shape
+        head = width // self.heads
+        q, k, v = self.qkv(x).reshape(batch, length, 3, self.heads, head).permute(2, 0, 3, 1, 4)
+        scores = q @ k.transpose(-2, -1) * head**-0.5
+        if mask is not None:
+            scores = scores + mask
+        x = scores.softmax(-1) @ v
+        return self.out(x.transpose(1, 2).reshape(batch, length, width))
+
+
+class Block(nn.Module):
+    """A pre-norm transformer layer."""
+
+    def __init__(self, width, heads):
+        super().__init__()
+        self.norm1 = nn.LayerNorm(width)
+        self.attention = Attention(width, heads)
+        self.norm2 = nn.LayerNorm(width)
+        self.mlp = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x, mask=None):
+        x = x + self.attention(self.norm1(x), mask)
+        return x + self.mlp(self.norm2(x))
+
+
+class ImageTower(nn.Module):
+    """`pixel_values` float32 [batch, 3, 224, 224] → `image_embeds` [batch, 128]."""
+
+    def __init__(self, width=128, depth=4, heads=4, stem=(24, 48, 96)):
+        super().__init__()
+        channels = (3, *stem, width)
+        layers = []
+        for inputs, outputs in zip(channels, channels[1:]):
+            layers += [
+                nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False),
+                nn.BatchNorm2d(outputs),
+                nn.ReLU(),
+            ]
+        self.stem = nn.Sequential(*layers[:-1])
+        tokens = (IMAGE_SIZE // 2 // 2 ** (len(channels) - 1)) ** 2
+        self.positional_embedding = nn.Parameter(0.02 * torch.randn(tokens, width))
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+        self.projection = nn.Linear(width, EMBEDDING_DIMENSION, bias=False)
+
+    def forward(self, pixel_values):
+        return self.half_size(nn.functional.avg_pool2d(pixel_values, 2))
+
+    def half_size(self, pixel_values):
+        """The tower for pictures that are already halved, [batch, 3, 112, 112]."""
+        x = self.stem(pixel_values).flatten(2).transpose(1, 2)
+        x = x + self.positional_embedding
+        for block in self.blocks:
+            x = block(x)
+        return self.projection(self.norm(x.mean(1)))
+
+
+class TextTower(nn.Module):
+    """`input_ids` int64 [batch, sequence ≤ 77] → `text_embeds` [batch, 128]."""
+
+    def __init__(self, vocabulary, width=128, depth=2, heads=4):
+        super().__init__()
+        self.token_embedding = nn.Embedding(vocabulary, width)
+        nn.init.normal_(self.token_embedding.weight, std=0.02)
+        self.positional_embedding = nn.Parameter(0.01 * torch.randn(CONTEXT_LENGTH, width))
+        mask = torch.full((CONTEXT_LENGTH, CONTEXT_LENGTH), -1e4).triu(1)
+        self.register_buffer("mask", mask, persistent=False)
+        self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
+        self.norm = nn.LayerNorm(width)
+        self.projection = nn.Linear(width, EMBEDDING_DIMENSION, bias=False)
+
+    def forward(self, input_ids):
+        length = input_ids.shape[1]
+        x = self.token_embedding(input_ids) + self.positional_embedding[:length]
+        mask = self.mask[:length, :length]
+        for block in self.blocks:
+            x = block(x, mask)
+        # End-of-text has the highest id, so argmax finds its row.
+        end = input_ids.int().argmax(1, keepdim=True).unsqueeze(-1).expand(-1, -1, x.shape[-1])
+        return self.projection(self.norm(x.gather(1, end.long()).squeeze(1)))
+
+
+class Clip(nn.Module):
+    """Both towers and the learned logit scale (kept as its logarithm)."""
+
+    def __init__(self, vocabulary):
+        super().__init__()
+        self.image = ImageTower()
+        self.text = TextTower(vocabulary)
+        self.log_logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+
+    def logits(self, image_embeds, text_embeds):
+        """Cosine similarities times logit scale, [pictures, texts]."""
+        image, text = (nn.functional.normalize(e, dim=-1) for e in (image_embeds, text_embeds))
+        return self.log_logit_scale.exp() * image @ text.t()

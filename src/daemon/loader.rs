@@ -1,0 +1,66 @@
+//! Puts a model together: its bundle, its tokenizer, and the backend that the settings ask for.
+
+use std::{fs, path::PathBuf, sync::Arc};
+
+use tracing::warn;
+
+use crate::{
+    backend::{self, BackendError},
+    clip::{ImageSpec, Tokenizer},
+    config::Settings,
+    engine::{LoadedModel, Loader, ModelInfo},
+    model::Bundle,
+};
+
+/// A loader that looks for bundles in `search_path`.
+pub(super) fn loader(search_path: Vec<PathBuf>) -> Loader {
+    Arc::new(move |settings| load(settings, &search_path))
+}
+
+fn load(settings: &Settings, search_path: &[PathBuf]) -> Result<LoadedModel, BackendError> {
+    let clip = &settings.clip;
+    let bundle = Bundle::find(&clip.model, search_path).map_err(unavailable)?;
+    warn_of_other_expectations(settings, &bundle);
+    let threads = settings.performance.inference_threads;
+    // The backend verifies the files that it uses, the tokenizer among them.
+    let opened = backend::open(&bundle, clip, threads, backend::SYSFS_CLASS.as_ref())?;
+    let json = fs::read(&bundle.tokenizer.path).map_err(|error| {
+        unavailable(format!("cannot read the tokenizer of model {}: {}", bundle.name, error.kind()))
+    })?;
+    let tokenizer = Tokenizer::from_json(&json, bundle.context_length).map_err(unavailable)?;
+    Ok(LoadedModel {
+        info: ModelInfo {
+            name: bundle.name,
+            embedding_dimension: bundle.embedding_dimension,
+            image_size: bundle.image.size,
+            logit_scale: clip.logit_scale.unwrap_or(bundle.logit_scale),
+            precision: bundle.precision,
+        },
+        image: ImageSpec { fit: clip.fit.unwrap_or(bundle.image.fit), ..bundle.image },
+        tokenizer,
+        logit_bias: bundle.logit_bias,
+        backend: opened.backend,
+        degraded: opened.degraded,
+    })
+}
+
+/// Keys of the replaced service that describe a model rather than choose one.
+fn warn_of_other_expectations(settings: &Settings, bundle: &Bundle) {
+    let clip = &settings.clip;
+    if let Some(expected) = clip.expected_embedding_dimension.filter(|&d| d != bundle.embedding_dimension) {
+        warn!(
+            "clip.embedding_dimension is {expected}, but model {} gives {}; the model decides, remove the key",
+            bundle.name, bundle.embedding_dimension
+        );
+    }
+    if let Some(expected) = clip.expected_image_size.filter(|&size| size != bundle.image.size) {
+        warn!(
+            "clip.image_size is {expected}, but model {} takes {}; the model decides, remove the key",
+            bundle.name, bundle.image.size
+        );
+    }
+}
+
+fn unavailable(error: impl std::fmt::Display) -> BackendError {
+    BackendError::Unavailable(error.to_string())
+}

@@ -1,0 +1,58 @@
+//! Where log records go: to the journal with their fields, or to stderr as lines.
+
+use tracing_subscriber::{
+    EnvFilter, Registry,
+    filter::LevelFilter,
+    fmt,
+    layer::{Layer, SubscriberExt},
+    reload,
+    util::SubscriberInitExt,
+};
+
+use crate::config::{LogFormat, LogLevel, Logging};
+
+/// Changes the level while the service runs.
+pub(super) struct LogLevelHandle(reload::Handle<EnvFilter, Registry>);
+
+impl LogLevelHandle {
+    pub(super) fn set(&self, level: LogLevel) {
+        // It can only fail once the subscriber is gone, and then nobody logs.
+        let _ = self.0.reload(filter(level));
+    }
+}
+
+/// Starts logging. Call once.
+pub(super) fn init(logging: Logging) -> LogLevelHandle {
+    let (filter, handle) = reload::Layer::new(filter(logging.level));
+    let sink = match journal() {
+        Some(journal) => journal,
+        None => match logging.format {
+            LogFormat::Text => fmt::layer().with_writer(std::io::stderr).with_target(false).boxed(),
+            LogFormat::Json => fmt::layer().json().with_writer(std::io::stderr).boxed(),
+        },
+    };
+    tracing_subscriber::registry().with(filter).with(sink).init();
+    LogLevelHandle(handle)
+}
+
+/// The journal, if stderr is connected to it.
+fn journal<S>() -> Option<Box<dyn Layer<S> + Send + Sync>>
+where
+    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+{
+    let connected = libsystemd::logging::connected_to_journal();
+    let layer = connected.then(tracing_journald::layer)?.ok()?;
+    Some(layer.with_field_prefix(Some("HAILO_CLIP".into())).boxed())
+}
+
+/// Our own records from `level` on; those of libraries only if something is wrong, or when debugging.
+fn filter(level: LogLevel) -> EnvFilter {
+    let (ours, libraries) = match level {
+        LogLevel::Error => (LevelFilter::ERROR, LevelFilter::ERROR),
+        LogLevel::Warn => (LevelFilter::WARN, LevelFilter::WARN),
+        LogLevel::Info => (LevelFilter::INFO, LevelFilter::WARN),
+        LogLevel::Debug => (LevelFilter::DEBUG, LevelFilter::INFO),
+        LogLevel::Trace => (LevelFilter::TRACE, LevelFilter::DEBUG),
+    };
+    EnvFilter::new(format!("{libraries},hailo_clip={ours}"))
+}

@@ -1,0 +1,182 @@
+//! The running service, from the first socket to the last answer.
+
+use std::{fs, io, path::Path, sync::Arc, time::Duration};
+
+use thiserror::Error;
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use super::{arguments::Arguments, listener, loader, logging::LogLevelHandle, notify, privileges};
+use crate::{
+    config::{self, Settings},
+    dbus,
+    engine::{Engine, Status},
+    http,
+};
+
+/// Longest time for answering what was accepted, once the service is told to stop.
+const DRAIN_LIMIT: Duration = Duration::from_secs(20);
+
+/// Why the service ends before it is told to.
+#[derive(Debug, Error)]
+pub(super) enum ServiceError {
+    #[error("cannot start: {0}")]
+    System(#[from] io::Error),
+    #[error("cannot give up privileges: {0}")]
+    Privileges(#[from] caps::errors::CapsError),
+    #[error("{0}")]
+    ApiKeys(String),
+    #[error(transparent)]
+    Connect(#[from] dbus::ConnectError),
+    #[error(transparent)]
+    Serve(#[from] dbus::ServeError),
+    #[error("the connection to the message bus was lost")]
+    BusLost,
+}
+
+/// Serves until SIGTERM or SIGINT.
+pub(super) async fn run(
+    arguments: &Arguments,
+    settings: Settings,
+    log_level: &LogLevelHandle,
+) -> Result<(), ServiceError> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hang_up = signal(SignalKind::hangup())?;
+
+    let listeners = listener::open(&settings.server).await?;
+    privileges::drop_capabilities()?;
+    let addresses: Vec<_> = listeners.iter().filter_map(listener::address).collect();
+
+    let options = watch::Sender::new(http_options(&settings)?);
+    let settings = Arc::new(settings);
+    let engine = Engine::start(Arc::clone(&settings), loader::loader(arguments.models.clone()))?;
+
+    let connection = dbus::connect(&arguments.bus).await?;
+    let bus = dbus::serve(connection, engine.clone(), dbus_limits(&settings)).await?;
+
+    let shutdown = CancellationToken::new();
+    let server = http::Server::new(engine.clone(), options.subscribe());
+    let mut serving = JoinSet::new();
+    for listener in listeners {
+        let (server, shutdown) = (server.clone(), shutdown.clone());
+        serving.spawn(async move { server.serve(listener, shutdown).await });
+    }
+    info!(version = env!("CARGO_PKG_VERSION"), http = addresses.join(" "), bus = %arguments.bus, "listening");
+    let mut loading = tokio::spawn({
+        let (engine, addresses) = (engine.clone(), addresses.clone());
+        async move {
+            // A failure is logged by the engine, and told to whoever asks.
+            let _ = engine.load().await;
+            notify::ready(&status_line(&engine, &addresses));
+        }
+    });
+
+    let outcome = loop {
+        tokio::select! {
+            _ = terminate.recv() => break Ok(()),
+            _ = interrupt.recv() => break Ok(()),
+            () = bus.closed() => break Err(ServiceError::BusLost),
+            _ = hang_up.recv() => {
+                notify::reloading();
+                reload(&arguments.config, &engine, &options, log_level).await;
+                notify::ready(&status_line(&engine, &addresses));
+            }
+        }
+    };
+
+    notify::stopping();
+    info!(in_flight = engine.queue_depth(), "stopping");
+    loading.abort();
+    let _ = (&mut loading).await;
+    shutdown.cancel();
+    let drained = engine.drain(DRAIN_LIMIT).await;
+    if !drained {
+        warn!(
+            in_flight = engine.queue_depth(),
+            "requests were cut off: no answer within {} s",
+            DRAIN_LIMIT.as_secs()
+        );
+    }
+    // The engine has answered; what is left is to write the last bytes.
+    let _ = tokio::time::timeout(Duration::from_secs(1), async {
+        while serving.join_next().await.is_some() {}
+        bus.stop().await;
+    })
+    .await;
+    info!("stopped");
+    outcome
+}
+
+/// Puts an edited configuration in force, or says why not and keeps the old one.
+async fn reload(
+    file: &Path,
+    engine: &Engine,
+    options: &watch::Sender<Arc<http::Options>>,
+    log_level: &LogLevelHandle,
+) {
+    let kept = "the configuration was not reloaded, the old one stays in force";
+    let loaded = match config::load(file) {
+        Ok(loaded) => loaded,
+        Err(errors) => return error!("{kept}: {errors}"),
+    };
+    let new_options = match http_options(&loaded.settings) {
+        Ok(new_options) => new_options,
+        Err(problem) => return error!("{kept}: {problem}"),
+    };
+    let old = engine.settings();
+    let settings = Arc::new(loaded.settings);
+    if let Err(problem) = engine.reload(Arc::clone(&settings)).await {
+        return error!("{kept}: {problem}");
+    }
+    for notice in &loaded.notices {
+        warn!("{notice}");
+    }
+    if (old.server.host, old.server.port) != (settings.server.host, settings.server.port) {
+        warn!("server.host and server.port take effect with \"systemctl restart hailo-clip.service\"");
+    }
+    options.send_replace(new_options);
+    log_level.set(settings.logging.level);
+    info!("configuration reloaded");
+}
+
+fn http_options(settings: &Settings) -> Result<Arc<http::Options>, ServiceError> {
+    let keys = match &settings.server.api_keys_file {
+        None => Vec::new(),
+        Some(file) => {
+            let text = fs::read_to_string(file).map_err(|error| {
+                let file = file.display();
+                ServiceError::ApiKeys(format!("server.api_keys_file: cannot read {file}: {error}"))
+            })?;
+            let keys = http::ApiKey::parse_file(&text);
+            if keys.is_empty() {
+                let message = "server.api_keys_file has no key; write one a line, or remove the setting";
+                return Err(ServiceError::ApiKeys(message.into()));
+            }
+            keys
+        }
+    };
+    let hostname = nix::unistd::gethostname().map_err(io::Error::from)?.to_string_lossy().into_owned();
+    Ok(Arc::new(http::Options::new(settings, keys, hostname)))
+}
+
+fn dbus_limits(settings: &Settings) -> dbus::Limits {
+    dbus::Limits {
+        max_body_bytes: settings.server.max_body_bytes,
+        max_calls_per_caller: dbus::Limits::DEFAULT_MAX_CALLS_PER_CALLER,
+        request_timeout: settings.performance.request_timeout,
+    }
+}
+
+/// What `systemctl status` shows.
+fn status_line(engine: &Engine, addresses: &[String]) -> String {
+    let Status { state, model, backend, error, .. } = engine.status().borrow().clone();
+    let device = backend.map(|backend| format!(" on {}", backend.device)).unwrap_or_default();
+    let problem = error.map(|error| format!(" ({error})")).unwrap_or_default();
+    format!("{}: {model}{device}, http on {}{problem}", state.as_str(), addresses.join(" "))
+}

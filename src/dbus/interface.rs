@@ -1,0 +1,286 @@
+//! The interface `org.hailo.Clip1`. Its doc comments are printed by introspection.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use bytes::Bytes;
+use zbus::{
+    Connection, OwnedFd, Variant, interface,
+    message::{Flags, Header},
+};
+
+use super::{
+    Error, Limits,
+    callers::Callers,
+    error::too_large,
+    fd::PictureFiles,
+    options::{self, Options},
+    properties::StatusProperties,
+};
+use crate::{
+    clip::Embedding,
+    engine::{Classified, ClassifyRequest, Engine, Timings},
+};
+
+/// Text and score.
+type Classification = (String, f64);
+/// `a{sv}`, in the order of its keys.
+type Details = BTreeMap<&'static str, Variant<'static>>;
+
+/// The object at [`PATH`](super::PATH).
+///
+/// No method takes `&mut self`: zbus runs calls on `&self` side by side, each in a task of its own.
+pub(super) struct Clip1 {
+    engine: Engine,
+    limits: Limits,
+    callers: Arc<Callers>,
+    files: PictureFiles,
+}
+
+impl Clip1 {
+    pub(super) fn new(engine: Engine, limits: Limits, callers: Arc<Callers>) -> Self {
+        let files = PictureFiles::new(limits.max_body_bytes, limits.request_timeout);
+        Self { engine, limits, callers, files }
+    }
+
+    /// Does `work` for the sender of `call`: within its limit, and only as long as it is there.
+    async fn answer<T>(
+        &self,
+        call: &Header<'_>,
+        connection: &Connection,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let nobody_listens = || Error::NotReady("nobody waits for the answer".to_owned());
+        if call.primary().flags().contains(Flags::NO_REPLY_EXPECTED) {
+            return Err(nobody_listens());
+        }
+        let call = self.callers.admit(call)?;
+        tokio::select! {
+            answer = work => answer,
+            () = call.departed(connection) => Err(nobody_listens()),
+        }
+    }
+
+    async fn classify_picture(
+        &self,
+        image: Bytes,
+        prompts: &[&str],
+        options: &Options<'_>,
+    ) -> Result<(Vec<Classification>, Details), Error> {
+        let request =
+            ClassifyRequest { image, prompts: self.owned_texts(prompts)?, options: options::parse(options)? };
+        let classified = self.engine.classify(request).await?;
+        let details = details(&classified);
+        let classifications =
+            classified.classifications.into_iter().map(|c| (c.text, c.score.into())).collect();
+        Ok((classifications, details))
+    }
+
+    async fn embed_picture(&self, image: Bytes) -> Result<Vec<f64>, Error> {
+        let embedded = self.engine.embed_image(image, None).await?;
+        Ok(components(&embedded.embedding))
+    }
+
+    fn owned_picture(&self, image: &[u8]) -> Result<Bytes, Error> {
+        if image.len() > self.limits.max_body_bytes {
+            return Err(too_large("picture", image.len(), self.limits.max_body_bytes));
+        }
+        Ok(Bytes::copy_from_slice(image))
+    }
+
+    fn owned_texts(&self, texts: &[&str]) -> Result<Vec<String>, Error> {
+        // A string's length and final NUL count, or millions of empty strings would weigh nothing.
+        let bytes = texts.iter().map(|text| text.len() + 5).sum();
+        if bytes > self.limits.max_body_bytes {
+            return Err(too_large("text", bytes, self.limits.max_body_bytes));
+        }
+        Ok(texts.iter().map(|&text| text.to_owned()).collect())
+    }
+
+    fn status(&self) -> StatusProperties {
+        StatusProperties::from(&*self.engine.status().borrow())
+    }
+}
+
+#[interface(name = "org.hailo.Clip1")]
+impl Clip1 {
+    /// Ranks the prompts for a picture, best first.
+    ///
+    /// image: the file's bytes (JPEG, PNG, WebP, GIF, BMP, TIFF).
+    /// options: top_k u (all), threshold d (none), templates as (none; each with one {}),
+    /// apply_softmax b and logit_scale d (as configured), timeout_ms u (as configured; can only
+    /// shorten it). Any integer type does for u and d. An unknown option is an error.
+    /// classifications: each prompt with its probability, or with its cosine if there is one prompt
+    /// alone or apply_softmax is false.
+    /// details: inference_time_ms d, model s, backend s, and the stages decode_ms, preprocess_ms,
+    /// queue_ms, image_ms, text_ms, score_ms d, which overlap.
+    #[zbus(out_args("classifications", "details"))]
+    async fn classify(
+        &self,
+        image: &[u8],
+        prompts: Vec<&str>,
+        options: Options<'_>,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<(Vec<Classification>, Details), Error> {
+        let work = async {
+            let image = self.owned_picture(image)?;
+            self.classify_picture(image, &prompts, &options).await
+        };
+        self.answer(&header, connection, work).await
+    }
+
+    /// Classify for a picture in a file: a regular file or a memfd, open for reading.
+    ///
+    /// It is read from its start; the descriptor's offset is neither used nor changed. A bus limits
+    /// the size of messages, so this is the way for large pictures.
+    #[zbus(out_args("classifications", "details"))]
+    async fn classify_fd(
+        &self,
+        image: OwnedFd,
+        prompts: Vec<&str>,
+        options: Options<'_>,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<(Vec<Classification>, Details), Error> {
+        let work = async {
+            let image = self.files.read(image.into()).await?;
+            self.classify_picture(image, &prompts, &options).await
+        };
+        self.answer(&header, connection, work).await
+    }
+
+    /// The embedding of a picture, L2-normalised, with EmbeddingDimension components.
+    #[zbus(out_args("embedding"))]
+    async fn embed_image(
+        &self,
+        image: &[u8],
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Vec<f64>, Error> {
+        let work = async { self.embed_picture(self.owned_picture(image)?).await };
+        self.answer(&header, connection, work).await
+    }
+
+    /// EmbedImage for a picture in a file, as in ClassifyFd.
+    #[zbus(out_args("embedding"))]
+    async fn embed_image_fd(
+        &self,
+        image: OwnedFd,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Vec<f64>, Error> {
+        let work = async { self.embed_picture(self.files.read(image.into()).await?).await };
+        self.answer(&header, connection, work).await
+    }
+
+    /// The embeddings of texts, in order, each L2-normalised.
+    #[zbus(out_args("embeddings"))]
+    async fn embed_texts(
+        &self,
+        texts: Vec<&str>,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Vec<Vec<f64>>, Error> {
+        let work = async {
+            let embedded = self.engine.embed_texts(self.owned_texts(&texts)?, None).await?;
+            Ok(embedded.embeddings.iter().map(components).collect())
+        };
+        self.answer(&header, connection, work).await
+    }
+
+    /// The version of the service.
+    #[zbus(property(emits_changed_signal = "const"))]
+    fn version(&self) -> &'static str {
+        env!("CARGO_PKG_VERSION")
+    }
+
+    /// starting, loading, ready, degraded (serves, but not on the hardware asked for), failed, or
+    /// draining (about to stop). Calls are served while ready or degraded.
+    #[zbus(property)]
+    fn state(&self) -> &'static str {
+        self.status().state
+    }
+
+    /// The name of the configured model, loaded or not.
+    #[zbus(property)]
+    fn model(&self) -> String {
+        self.status().model
+    }
+
+    /// cpu or hailo; empty while no model is loaded.
+    #[zbus(property)]
+    fn backend(&self) -> &'static str {
+        self.status().backend
+    }
+
+    /// The device, for people, such as "Hailo-8L"; empty while no model is loaded.
+    #[zbus(property)]
+    fn device(&self) -> String {
+        self.status().device
+    }
+
+    /// Components of an embedding; 0 while no model is loaded.
+    #[zbus(property)]
+    fn embedding_dimension(&self) -> u32 {
+        self.status().embedding_dimension
+    }
+
+    /// Side of the image encoder's square in pixels; 0 while no model is loaded.
+    #[zbus(property)]
+    fn image_size(&self) -> u32 {
+        self.status().image_size
+    }
+
+    /// The model's factor on the cosine, such as 100; 0 while no model is loaded.
+    #[zbus(property)]
+    fn logit_scale(&self) -> f64 {
+        self.status().logit_scale
+    }
+
+    /// Calls accepted and not yet answered, from all clients on D-Bus and HTTP.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn queue_depth(&self) -> u32 {
+        u32::try_from(self.engine.queue_depth()).unwrap_or(u32::MAX)
+    }
+
+    /// Most calls that are accepted at a time; a reload of the configuration may change it.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn max_queue_size(&self) -> u32 {
+        u32::try_from(self.engine.max_queue_size()).unwrap_or(u32::MAX)
+    }
+
+    /// Temperature of the device in °C, NaN where there is no sensor. (No number could stand for
+    /// "unknown" without being taken for a reading; JSON tools print null.)
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn device_temperature(&self) -> f64 {
+        f64::NAN
+    }
+
+    /// Why the state is degraded or failed; else empty.
+    #[zbus(property)]
+    fn last_error(&self) -> String {
+        self.status().last_error
+    }
+}
+
+fn details(classified: &Classified) -> Details {
+    let Timings { decode, preprocess, queue, image, text, score, total } = classified.timings;
+    let stages = [
+        ("inference_time_ms", total),
+        ("decode_ms", decode),
+        ("preprocess_ms", preprocess),
+        ("queue_ms", queue),
+        ("image_ms", image),
+        ("text_ms", text),
+        ("score_ms", score),
+    ];
+    let mut details: Details =
+        stages.into_iter().map(|(name, time)| (name, (time.as_secs_f64() * 1000.0).into())).collect();
+    details.insert("model", classified.model.to_string().into());
+    details.insert("backend", classified.backend.as_str().into());
+    details
+}
+
+fn components(embedding: &Embedding) -> Vec<f64> {
+    embedding.as_slice().iter().copied().map(f64::from).collect()
+}

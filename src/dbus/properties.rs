@@ -1,0 +1,136 @@
+//! The properties that follow the engine's status, and the signals of their changes.
+
+use std::{borrow::Cow, collections::HashMap};
+
+use tokio::sync::watch;
+use tracing::debug;
+use zbus::{Variant, fdo, names::InterfaceName, object_server::SignalEmitter};
+
+use super::NAME;
+use crate::engine::Status;
+
+/// The engine's status as the bus shows it: what is not known (yet) is empty or zero.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct StatusProperties {
+    pub(super) state: &'static str,
+    pub(super) model: String,
+    pub(super) backend: &'static str,
+    pub(super) device: String,
+    pub(super) embedding_dimension: u32,
+    pub(super) image_size: u32,
+    pub(super) logit_scale: f64,
+    pub(super) last_error: String,
+}
+
+impl From<&Status> for StatusProperties {
+    fn from(status: &Status) -> Self {
+        let (backend, loaded) = (status.backend.as_ref(), status.loaded.as_ref());
+        Self {
+            state: status.state.as_str(),
+            model: status.model.clone(),
+            backend: backend.map_or("", |backend| backend.kind.as_str()),
+            device: backend.map_or_else(String::new, |backend| backend.device.clone()),
+            embedding_dimension: loaded
+                .map_or(0, |model| u32::try_from(model.embedding_dimension).unwrap_or(u32::MAX)),
+            image_size: loaded.map_or(0, |model| model.image_size),
+            logit_scale: loaded.map_or(0.0, |model| model.logit_scale.into()),
+            last_error: status.error.clone().unwrap_or_default(),
+        }
+    }
+}
+
+impl StatusProperties {
+    /// What differs from `before`, by property name.
+    fn changes_since(&self, before: &Self) -> HashMap<&'static str, Variant<'_>> {
+        let mut changes = self.values();
+        for (name, value) in before.values() {
+            if changes.get(name) == Some(&value) {
+                changes.remove(name);
+            }
+        }
+        changes
+    }
+
+    fn values(&self) -> HashMap<&'static str, Variant<'_>> {
+        HashMap::from([
+            ("State", self.state.into()),
+            ("Model", self.model.as_str().into()),
+            ("Backend", self.backend.into()),
+            ("Device", self.device.as_str().into()),
+            ("EmbeddingDimension", self.embedding_dimension.into()),
+            ("ImageSize", self.image_size.into()),
+            ("LogitScale", self.logit_scale.into()),
+            ("LastError", self.last_error.as_str().into()),
+        ])
+    }
+}
+
+/// Signals what changes after `announced`, as long as the engine lives.
+pub(super) async fn announce(
+    mut status: watch::Receiver<Status>,
+    mut announced: StatusProperties,
+    emitter: SignalEmitter<'static>,
+) {
+    while status.changed().await.is_ok() {
+        let current = StatusProperties::from(&*status.borrow_and_update());
+        let changes = current.changes_since(&announced);
+        if !changes.is_empty() {
+            let signal = fdo::Properties::properties_changed(
+                &emitter,
+                InterfaceName::from_static_str_unchecked(NAME),
+                changes,
+                Cow::Borrowed(&[]),
+            );
+            if let Err(error) = signal.await {
+                debug!(%error, "a change of properties could not be signalled");
+            }
+        }
+        announced = current;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        backend::{BackendKind, Description},
+        engine::{ModelInfo, State},
+    };
+
+    fn loading() -> Status {
+        Status { state: State::Loading, model: "demo".to_owned(), loaded: None, backend: None, error: None }
+    }
+
+    fn ready() -> Status {
+        Status {
+            state: State::Ready,
+            loaded: Some(ModelInfo {
+                name: "demo".to_owned(),
+                embedding_dimension: 256,
+                image_size: 224,
+                logit_scale: 100.0,
+                precision: "f32".to_owned(),
+            }),
+            backend: Some(Description { kind: BackendKind::Cpu, device: "CPU, 2 threads".to_owned() }),
+            ..loading()
+        }
+    }
+
+    #[test]
+    fn only_what_differs_is_a_change() {
+        let (loading, ready) = (StatusProperties::from(&loading()), StatusProperties::from(&ready()));
+        assert!(ready.changes_since(&ready).is_empty());
+
+        let mut changed: Vec<_> = ready.changes_since(&loading).into_keys().collect();
+        changed.sort_unstable();
+        assert_eq!(changed, ["Backend", "Device", "EmbeddingDimension", "ImageSize", "LogitScale", "State"]);
+    }
+
+    #[test]
+    fn what_is_not_known_is_empty_or_zero() {
+        let properties = StatusProperties::from(&loading());
+        assert_eq!((properties.backend, properties.device.as_str()), ("", ""));
+        assert_eq!((properties.embedding_dimension, properties.image_size), (0, 0));
+        assert_eq!(properties.last_error, "");
+    }
+}

@@ -1,0 +1,259 @@
+//! A request's way through the engine.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use super::{
+    Accepted, Engine, EngineError, State, Timings,
+    device::{DeviceError, Done, ImageJob, TextJob},
+    model::Model,
+    text_cache::{Claim, Lookup, Pending},
+};
+use crate::{
+    clip::{Embedding, ImageError, ImageLimits, Picture, Pixels, PromptTemplate},
+    config::Settings,
+};
+
+/// Why one attempt at a request ended.
+pub(super) enum Abort {
+    /// The model was replaced on the way, or the caller whose work was shared has gone: try again.
+    Retry,
+    /// This is the answer.
+    Answer(EngineError),
+}
+
+impl From<DeviceError> for Abort {
+    fn from(error: DeviceError) -> Self {
+        match error {
+            DeviceError::Stale => Self::Retry,
+            DeviceError::Backend(error) => Self::Answer(EngineError::BackendFailed(error.to_string())),
+        }
+    }
+}
+
+impl From<EngineError> for Abort {
+    fn from(error: EngineError) -> Self {
+        Self::Answer(error)
+    }
+}
+
+pub(super) struct EncodedImage {
+    pub(super) embedding: Embedding,
+    pub(super) width: u32,
+    pub(super) height: u32,
+    pub(super) timings: Timings,
+}
+
+pub(super) struct EncodedTexts {
+    pub(super) embeddings: Vec<Embedding>,
+    pub(super) queue: Duration,
+    pub(super) text: Duration,
+}
+
+impl Engine {
+    /// Runs a request to its end or its deadline, again if the model is replaced under it.
+    pub(super) async fn within_deadline<T, F>(
+        &self,
+        accepted: &Accepted,
+        timeout: Option<Duration>,
+        attempt: impl Fn(Arc<Model>, Arc<Settings>) -> F,
+    ) -> Result<T, EngineError>
+    where
+        F: Future<Output = Result<T, Abort>>,
+    {
+        let settings = self.settings();
+        let limit = settings.performance.request_timeout;
+        let limit = timeout.map_or(limit, |timeout| timeout.min(limit));
+        let deadline = accepted.since + limit;
+        let model_loaded = tokio::time::timeout_at(deadline.into(), self.model_loaded());
+        model_loaded.await.unwrap_or_else(|_| Err(self.refusal()))?;
+        let work = async {
+            loop {
+                let Some(model) = self.shared.model.load_full() else {
+                    return Err(self.refusal());
+                };
+                match attempt(model, Arc::clone(&settings)).await {
+                    Ok(answer) => return Ok(answer),
+                    Err(Abort::Answer(error)) => return Err(error),
+                    Err(Abort::Retry) => tokio::task::yield_now().await,
+                }
+            }
+        };
+        tokio::time::timeout_at(deadline.into(), work).await.unwrap_or(Err(EngineError::Timeout(limit)))
+    }
+
+    /// Waits while the first model is being loaded: a request that started the service is answered
+    /// late rather than refused.
+    async fn model_loaded(&self) -> Result<(), EngineError> {
+        let mut status = self.status();
+        let Ok(status) = status.wait_for(|status| !status.state.is_starting()).await else {
+            return Err(self.refusal());
+        };
+        // A service that stops still answers what it accepted before.
+        if status.state == State::Failed { Err(status.refusal()) } else { Ok(()) }
+    }
+
+    /// Decodes and pre-processes a picture on a worker, then has it encoded.
+    pub(super) async fn encode_image(
+        &self,
+        model: &Arc<Model>,
+        settings: &Settings,
+        image: &Bytes,
+    ) -> Result<EncodedImage, Abort> {
+        let arrived = Instant::now();
+        let workers = Arc::clone(&self.shared.tuning.load().workers);
+        let Ok(worker) = workers.acquire_owned().await else {
+            return Err(Abort::Retry);
+        };
+        let waited = arrived.elapsed();
+        let limits = ImageLimits { max_pixels: settings.server.max_image_pixels };
+        let (image, spec) = (image.clone(), model.image);
+        let prepared = tokio::task::spawn_blocking(move || {
+            // Held by the work itself: a caller that leaves does not free the worker.
+            let _worker = worker;
+            prepare(&image, &limits, |picture| picture.fit(&spec))
+        });
+        let prepared = unless_panicked(prepared.await)?.map_err(EngineError::from)?;
+
+        let queued = Instant::now();
+        let (result, done) = oneshot::channel();
+        let Prepared { pixels, width, height, decode, preprocess } = prepared;
+        self.shared.device.push_image(ImageJob { model: Arc::clone(model), pixels, result });
+        let Done { embedding, started, finished } = done.await.map_err(|_| Abort::Retry)??;
+        let timings = Timings {
+            decode,
+            preprocess,
+            queue: waited + started.saturating_duration_since(queued),
+            image: finished - started,
+            ..Timings::default()
+        };
+        Ok(EncodedImage { embedding, width, height, timings })
+    }
+
+    /// The embedding of each prompt, averaged over the templates.
+    pub(super) async fn encode_ensemble(
+        &self,
+        model: &Arc<Model>,
+        prompts: &[String],
+        templates: &[PromptTemplate],
+    ) -> Result<EncodedTexts, Abort> {
+        if templates.is_empty() {
+            return self.encode_texts(model, prompts).await;
+        }
+        let filled: Vec<String> = prompts
+            .iter()
+            .flat_map(|prompt| templates.iter().map(|template| template.fill(prompt)))
+            .collect();
+        let encoded = self.encode_texts(model, &filled).await?;
+        let embeddings =
+            encoded.embeddings.chunks(templates.len()).map(Embedding::mean).collect::<Result<_, _>>();
+        let embeddings = embeddings.map_err(|error| EngineError::BackendFailed(error.to_string()))?;
+        Ok(EncodedTexts { embeddings, ..encoded })
+    }
+
+    /// The embedding of each text: from the cache, from a request that is encoding it, or encoded now.
+    pub(super) async fn encode_texts(
+        &self,
+        model: &Arc<Model>,
+        texts: &[String],
+    ) -> Result<EncodedTexts, Abort> {
+        let arrived = Instant::now();
+        let mut claims = Vec::new();
+        let found: Vec<_> = texts
+            .iter()
+            .map(|text| match model.texts.lookup(text) {
+                Lookup::Ready(embedding) => Found::Here(embedding),
+                Lookup::Running(pending) => Found::Coming(pending),
+                Lookup::Missing(pending, claim) => {
+                    claims.push(claim);
+                    Found::Coming(pending)
+                }
+            })
+            .collect();
+        if !claims.is_empty() {
+            let tokenized = tokio::task::spawn_blocking({
+                let model = Arc::clone(model);
+                move || tokenize(&model, claims)
+            });
+            self.shared.device.push_texts(unless_panicked(tokenized.await)??);
+        }
+        let mut span: Option<(Instant, Instant)> = None;
+        let mut embeddings = Vec::with_capacity(texts.len());
+        for found in found {
+            embeddings.push(match found {
+                Found::Here(embedding) => embedding,
+                Found::Coming(pending) => {
+                    let Done { embedding, started, finished } = pending.await.map_err(|_| Abort::Retry)??;
+                    let (first, last) = span.unwrap_or((started, finished));
+                    span = Some((first.min(started), last.max(finished)));
+                    embedding
+                }
+            });
+        }
+        let (started, finished) = span.unwrap_or((arrived, arrived));
+        Ok(EncodedTexts {
+            embeddings,
+            queue: started.saturating_duration_since(arrived),
+            text: finished.saturating_duration_since(started),
+        })
+    }
+}
+
+enum Found {
+    Here(Embedding),
+    Coming(Pending),
+}
+
+struct Prepared {
+    pixels: Pixels,
+    width: u32,
+    height: u32,
+    decode: Duration,
+    preprocess: Duration,
+}
+
+fn prepare(
+    file: &[u8],
+    limits: &ImageLimits,
+    fit: impl FnOnce(&Picture) -> Result<Pixels, ImageError>,
+) -> Result<Prepared, ImageError> {
+    let start = Instant::now();
+    let picture = Picture::decode(file, limits)?;
+    let decoded = Instant::now();
+    let pixels = fit(&picture)?;
+    Ok(Prepared {
+        pixels,
+        width: picture.width(),
+        height: picture.height(),
+        decode: decoded - start,
+        preprocess: decoded.elapsed(),
+    })
+}
+
+fn tokenize(model: &Arc<Model>, claims: Vec<Claim>) -> Result<Vec<TextJob>, Abort> {
+    let job = |claim: Claim| match model.tokenizer.encode(claim.text()) {
+        Ok(tokens) => Ok(TextJob { model: Arc::clone(model), tokens, claim }),
+        Err(error) => Err(Abort::Answer(EngineError::InvalidArgument(error.to_string()))),
+    };
+    claims.into_iter().map(job).collect()
+}
+
+fn unless_panicked<T>(joined: Result<T, tokio::task::JoinError>) -> Result<T, Abort> {
+    joined.map_err(|_| Abort::Answer(EngineError::BackendFailed("the request could not be processed".into())))
+}
+
+impl From<ImageError> for EngineError {
+    fn from(error: ImageError) -> Self {
+        match error {
+            ImageError::Undecodable => Self::InvalidImage,
+            ImageError::TooLarge { .. } | ImageError::TooMuchMemory { .. } => {
+                Self::TooLarge(error.to_string())
+            }
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! A loaded model: what requests need of it on their way to the device thread.
+
+use std::sync::Arc;
+
+use super::{ModelInfo, text_cache::TextCache};
+use crate::{
+    backend::{Backend, BackendError, Description},
+    clip::{ImageSpec, Pixels, Tokenizer},
+    config::Settings,
+};
+
+/// What a [`Loader`] gives: a model, ready to run.
+pub struct LoadedModel {
+    /// What the model says about itself.
+    pub info: ModelInfo,
+    /// Geometry of the image encoder's input.
+    pub image: ImageSpec,
+    /// The text encoder's tokenizer.
+    pub tokenizer: Tokenizer,
+    /// Bias of a sigmoid model (SigLIP).
+    pub logit_bias: Option<f32>,
+    /// The encoders.
+    pub backend: Box<dyn Backend>,
+    /// Set if this is not the hardware that was asked for: which, why, and what to do.
+    pub degraded: Option<String>,
+}
+
+impl LoadedModel {
+    /// Runs both encoders so often, so that the first request does not pay for it.
+    pub(super) fn warm_up(&mut self, iterations: u32) -> Result<(), BackendError> {
+        let side = self.image.size;
+        let black = vec![0; side as usize * side as usize * 3];
+        let pixels =
+            Pixels::from_rgb(side, black).ok_or_else(|| BackendError::Inference("no input size".into()))?;
+        let tokens =
+            self.tokenizer.encode("warm-up").map_err(|error| BackendError::Inference(error.to_string()))?;
+        for _ in 0..iterations {
+            self.backend.embed_images(&[&pixels])?;
+            self.backend.embed_texts(&[&tokens])?;
+        }
+        Ok(())
+    }
+}
+
+/// Loads the model that the settings name. Runs on a blocking thread, possibly several times.
+pub type Loader = Arc<dyn Fn(&Settings) -> Result<LoadedModel, BackendError> + Send + Sync>;
+
+/// The part of a loaded model that requests share; the encoders themselves live on the device thread.
+///
+/// The text cache belongs to the model, so embeddings of two models can never meet.
+pub(super) struct Model {
+    pub(super) info: ModelInfo,
+    pub(super) name: Arc<str>,
+    pub(super) image: ImageSpec,
+    pub(super) tokenizer: Tokenizer,
+    pub(super) logit_bias: Option<f32>,
+    pub(super) description: Description,
+    pub(super) degraded: Option<String>,
+    pub(super) texts: Arc<TextCache>,
+}
+
+impl Model {
+    /// Separates what requests share from the encoders.
+    pub(super) fn split(loaded: LoadedModel, cache_entries: usize) -> (Arc<Self>, Box<dyn Backend>) {
+        let LoadedModel { info, image, tokenizer, logit_bias, backend, degraded } = loaded;
+        let model = Self {
+            name: info.name.as_str().into(),
+            info,
+            image,
+            tokenizer,
+            logit_bias,
+            description: backend.description().clone(),
+            degraded,
+            texts: TextCache::new(cache_entries),
+        };
+        (Arc::new(model), backend)
+    }
+}

@@ -1,0 +1,56 @@
+//! `POST /v1/classify`
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    response::IntoResponse,
+};
+use serde::Serialize;
+
+use super::{
+    error::ApiError,
+    json::JsonFields,
+    payload::Payload,
+    router::Facade,
+    timing::{milliseconds, server_timing},
+};
+
+#[derive(Serialize)]
+struct Answer<'a> {
+    classifications: Vec<Classification>,
+    inference_time_ms: f64,
+    model: &'a str,
+}
+
+#[derive(Serialize)]
+struct Classification {
+    text: String,
+    score: f32,
+    /// From 1.
+    rank: usize,
+}
+
+/// Ranks prompts for a picture.
+pub(super) async fn classify(
+    State(facade): State<Facade>,
+    request: Request,
+) -> Result<impl IntoResponse, ApiError> {
+    let request = match Payload::receive(&facade, request).await? {
+        Payload::Json(body) => {
+            JsonFields::parse(body.as_slice())?.ok_or_else(ApiError::no_json_body)?.into_classify_request()?
+        }
+        Payload::Form(form) => form.into_classify_request()?,
+    };
+    let classified = facade.engine.classify(request).await?;
+    let answer = Answer {
+        classifications: classified
+            .classifications
+            .into_iter()
+            .zip(1..)
+            .map(|(prompt, rank)| Classification { text: prompt.text, score: prompt.score, rank })
+            .collect(),
+        inference_time_ms: milliseconds(classified.timings.total),
+        model: &classified.model,
+    };
+    Ok((server_timing(&classified.timings), Json(answer)).into_response())
+}

@@ -1,0 +1,164 @@
+//! The errors of this facade: a status, a stable code and a sentence.
+
+use std::{borrow::Cow, time::Duration};
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::engine::{EngineError, State};
+
+/// An error as the client sees it.
+#[derive(Clone, Debug, Error, PartialEq)]
+#[error("{message}")]
+pub(super) struct ApiError {
+    status: StatusCode,
+    code: &'static str,
+    message: Cow<'static, str>,
+    retry_after: Option<Duration>,
+}
+
+#[derive(Serialize)]
+struct ErrorBody<'a> {
+    error: &'a str,
+    code: &'static str,
+}
+
+impl ApiError {
+    pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, code, message: message.into(), retry_after: None }
+    }
+
+    fn retry_after(self, delay: Duration) -> Self {
+        Self { retry_after: Some(delay), ..self }
+    }
+
+    /// A parameter has the wrong type or is out of range; the message names it.
+    pub(super) fn invalid_argument(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_argument", message)
+    }
+
+    pub(super) fn no_json_body() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_json", "No JSON body")
+    }
+
+    pub(super) fn invalid_json(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_json", message)
+    }
+
+    pub(super) fn invalid_multipart(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_multipart", message)
+    }
+
+    pub(super) fn invalid_image() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_image", "Failed to decode image")
+    }
+
+    pub(super) fn invalid_prompts() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_argument", "Missing or invalid 'prompts' array")
+    }
+
+    pub(super) fn missing_text() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_argument", "Missing 'text' field")
+    }
+
+    pub(super) fn unsupported_media_type(accepted: &'static str) -> Self {
+        let message = format!("Content-Type must be {accepted}");
+        Self::new(StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type", message)
+    }
+
+    pub(super) fn body_too_large(limit: usize) -> Self {
+        let message = format!("The request body is larger than {limit} bytes (server.max_body_mb)");
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+    }
+
+    pub(super) fn body_timeout() -> Self {
+        Self::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", "The request body did not arrive in time")
+    }
+
+    pub(super) fn incomplete_body() -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "incomplete_body", "The request body is incomplete")
+    }
+
+    /// Too many large bodies are being read at this time.
+    pub(super) fn busy() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "busy",
+            "Too many large requests are being received; try again shortly",
+        )
+        .retry_after(Duration::from_secs(1))
+    }
+
+    pub(super) fn not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "not_found", "Endpoint not found")
+    }
+
+    pub(super) fn method_not_allowed() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            "method_not_allowed",
+            "Method not allowed; the Allow header lists what is",
+        )
+    }
+
+    pub(super) fn unauthorized() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "This service needs a key: send 'Authorization: Bearer KEY'",
+        )
+    }
+
+    pub(super) fn internal() -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", "Internal server error")
+    }
+}
+
+impl From<EngineError> for ApiError {
+    fn from(error: EngineError) -> Self {
+        let message = error.to_string();
+        match error {
+            EngineError::InvalidArgument(_) => Self::invalid_argument(message),
+            EngineError::InvalidImage => Self::invalid_image(),
+            EngineError::TooLarge(_) => Self::new(StatusCode::PAYLOAD_TOO_LARGE, "image_too_large", message),
+            EngineError::QueueFull { .. } => {
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, "queue_full", message)
+                    .retry_after(Duration::from_secs(1))
+            }
+            EngineError::Timeout(_) => Self::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message),
+            EngineError::NotReady { state, .. } => {
+                let (code, seconds) = match state {
+                    State::Starting | State::Loading => ("loading", 2),
+                    State::Ready | State::Degraded => ("not_ready", 2),
+                    State::Failed => ("failed", 30),
+                    State::Draining => ("draining", 5),
+                };
+                Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message)
+                    .retry_after(Duration::from_secs(seconds))
+            }
+            EngineError::BackendFailed(_) => {
+                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "inference_failed", message)
+            }
+        }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let body = ErrorBody { error: &self.message, code: self.code };
+        let mut response = (self.status, Json(body)).into_response();
+        let headers = response.headers_mut();
+        if let Some(delay) = self.retry_after {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(delay.as_secs()));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response
+    }
+}

@@ -1,0 +1,73 @@
+//! Health, for people, monitoring and load balancers. Answers from the engine's last word; never waits.
+
+use axum::{
+    Json,
+    extract::State,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use super::{error::ApiError, router::Facade};
+use crate::engine::{self, EngineError};
+
+#[derive(Serialize)]
+struct Health {
+    status: &'static str,
+    service: &'static str,
+    model_loaded: bool,
+    model: String,
+    runtime_mode: &'static str,
+    backend: Option<&'static str>,
+    version: &'static str,
+    uptime_s: u64,
+    /// Why the service is degraded or failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Check {
+    status: &'static str,
+}
+
+/// `GET /health`
+pub(super) async fn health(State(facade): State<Facade>) -> Response {
+    let engine::Status { state, model, loaded, backend, error } = facade.engine.status().borrow().clone();
+    let (code, status) = match state {
+        engine::State::Starting | engine::State::Loading => (StatusCode::OK, "starting"),
+        engine::State::Ready | engine::State::Degraded => (StatusCode::OK, "healthy"),
+        engine::State::Failed => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy"),
+        engine::State::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+    };
+    let body = Health {
+        status,
+        service: "hailo-clip",
+        model_loaded: loaded.is_some(),
+        model: loaded.map_or(model, |loaded| loaded.name),
+        runtime_mode: if state == engine::State::Degraded { "degraded" } else { "real" },
+        backend: backend.map(|backend| backend.kind.as_str()),
+        version: env!("CARGO_PKG_VERSION"),
+        uptime_s: facade.started.elapsed().as_secs(),
+        error,
+    };
+    (code, Json(body)).into_response()
+}
+
+/// `GET /health/live`: the process answers.
+pub(super) async fn live() -> impl IntoResponse {
+    Json(Check { status: "alive" })
+}
+
+/// `GET /health/ready`: a request would be served.
+pub(super) async fn ready(State(facade): State<Facade>) -> Result<impl IntoResponse, ApiError> {
+    let status = facade.engine.status().borrow().clone();
+    if status.state.serves() {
+        return Ok(Json(Check { status: "ready" }));
+    }
+    let message = match status.error {
+        Some(error) => error,
+        None => format!("the service is {}", status.state.as_str()),
+    };
+    Err(EngineError::NotReady { state: status.state, message }.into())
+}

@@ -1,0 +1,125 @@
+//! JSON bodies. A picture in them is borrowed until it is decoded.
+
+use std::{borrow::Cow, time::Duration};
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{
+    error::ApiError,
+    image_field,
+    parameters::{self, OptionTexts, Texts},
+};
+use crate::engine::ClassifyRequest;
+
+/// The fields of all endpoints, each still JSON, so that an error can name its field. `null` counts as
+/// absent; fields that are not known are ignored, for old clients send extras.
+#[derive(Deserialize)]
+pub(super) struct JsonFields<'a> {
+    #[serde(borrow)]
+    image: Option<&'a RawValue>,
+    #[serde(borrow)]
+    text: Option<&'a RawValue>,
+    #[serde(borrow)]
+    prompts: Option<&'a RawValue>,
+    #[serde(borrow)]
+    templates: Option<&'a RawValue>,
+    #[serde(borrow)]
+    top_k: Option<&'a RawValue>,
+    #[serde(borrow)]
+    threshold: Option<&'a RawValue>,
+    #[serde(borrow)]
+    apply_softmax: Option<&'a RawValue>,
+    #[serde(borrow)]
+    logit_scale: Option<&'a RawValue>,
+    #[serde(borrow)]
+    timeout_ms: Option<&'a RawValue>,
+}
+
+/// A string, borrowed unless it has escapes.
+#[derive(Deserialize)]
+struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
+
+impl<'a> JsonFields<'a> {
+    /// Finds the fields; `None` if there is nothing in the body, not even in its object.
+    ///
+    /// # Errors
+    /// Not UTF-8, not JSON, not an object, or a field twice.
+    pub(super) fn parse(body: &'a [u8]) -> Result<Option<Self>, ApiError> {
+        let body = std::str::from_utf8(body)
+            .map_err(|_| ApiError::invalid_json("The JSON body is not valid UTF-8"))?
+            .trim_ascii();
+        if body.is_empty() || body == "null" || is_empty_object(body) {
+            return Ok(None);
+        }
+        let fields = serde_json::from_str(body).map_err(|error| {
+            if error.is_data() && !body.starts_with('{') {
+                ApiError::invalid_json("The JSON body must be an object")
+            } else {
+                // Syntax and duplicate fields: the message holds nothing of the body but its position.
+                ApiError::invalid_json(format!("Invalid JSON body: {error}"))
+            }
+        })?;
+        Ok(Some(fields))
+    }
+
+    /// A call of `/v1/classify`, checked in the old service's order: picture, prompts, options.
+    ///
+    /// # Errors
+    /// A field is missing or has the wrong type.
+    pub(super) fn into_classify_request(self) -> Result<ClassifyRequest, ApiError> {
+        let image = self.image()?;
+        let prompts =
+            self.prompts.map(texts).transpose().map_err(|_| ApiError::invalid_prompts())?.unwrap_or_default();
+        let prompts = prompts.into_prompts()?;
+        let templates = self.templates.map(texts).transpose().map_err(|_| {
+            ApiError::invalid_argument("'templates' must be an array of strings such as \"a photo of a {}\"")
+        })?;
+        let options = OptionTexts {
+            top_k: self.top_k.map(RawValue::get),
+            threshold: self.threshold.map(RawValue::get),
+            apply_softmax: self.apply_softmax.map(RawValue::get),
+            logit_scale: self.logit_scale.map(RawValue::get),
+            timeout_ms: self.timeout_ms.map(RawValue::get),
+        };
+        let options = options.parse(templates.unwrap_or_default().into_templates()?)?;
+        Ok(ClassifyRequest { image, prompts, options })
+    }
+
+    /// The picture file's bytes.
+    ///
+    /// # Errors
+    /// Missing, not a string, or not base64.
+    pub(super) fn image(&self) -> Result<Bytes, ApiError> {
+        let image = self.image.ok_or_else(ApiError::invalid_image)?;
+        let Text(image) = serde_json::from_str(image.get()).map_err(|_| ApiError::invalid_image())?;
+        image_field::decode(&image)
+    }
+
+    /// The text to embed.
+    ///
+    /// # Errors
+    /// Missing, or not a string.
+    pub(super) fn text(&self) -> Result<String, ApiError> {
+        let text = self.text.ok_or_else(ApiError::missing_text)?;
+        serde_json::from_str(text.get()).map_err(|_| ApiError::invalid_argument("'text' must be a string"))
+    }
+
+    /// The caller's deadline.
+    ///
+    /// # Errors
+    /// Not an integer.
+    pub(super) fn timeout(&self) -> Result<Option<Duration>, ApiError> {
+        parameters::timeout(self.timeout_ms.map(RawValue::get))
+    }
+}
+
+fn is_empty_object(json: &str) -> bool {
+    let inside = json.strip_prefix('{').and_then(|json| json.strip_suffix('}'));
+    inside.is_some_and(|inside| inside.trim_ascii().is_empty())
+}
+
+fn texts(json: &RawValue) -> Result<Texts, serde_json::Error> {
+    serde_json::from_str(json.get())
+}

@@ -1,0 +1,136 @@
+//! Parameters that every wire format carries, as JSON texts: numbers, booleans and lists of texts.
+
+use std::{fmt, time::Duration};
+
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, IgnoredAny, SeqAccess, Visitor},
+};
+
+use super::error::ApiError;
+use crate::{
+    clip::PromptTemplate,
+    engine::{ClassifyOptions, MAX_PROMPTS, MAX_TEXTS},
+};
+
+/// The old service's defaults.
+const DEFAULT_TOP_K: usize = 3;
+const DEFAULT_THRESHOLD: f32 = 0.0;
+
+/// A classification's options, each as JSON, unless it is absent.
+#[derive(Default)]
+pub(super) struct OptionTexts<'a> {
+    pub(super) top_k: Option<&'a str>,
+    pub(super) threshold: Option<&'a str>,
+    pub(super) apply_softmax: Option<&'a str>,
+    pub(super) logit_scale: Option<&'a str>,
+    pub(super) timeout_ms: Option<&'a str>,
+}
+
+impl OptionTexts<'_> {
+    /// The options for the engine, which checks their ranges.
+    ///
+    /// # Errors
+    /// A value has the wrong type, or a template no placeholder.
+    pub(super) fn parse(self, templates: Vec<String>) -> Result<ClassifyOptions, ApiError> {
+        let templates = templates
+            .iter()
+            .map(|template| PromptTemplate::parse(template))
+            .collect::<Result<_, _>>()
+            .map_err(|error| ApiError::invalid_argument(format!("Invalid 'templates': {error}")))?;
+        let top_k: Option<u64> = value("top_k", self.top_k, "an integer, at least 1")?;
+        let threshold = value("threshold", self.threshold, "a number")?;
+        Ok(ClassifyOptions {
+            // More than there can be prompts is as good as all of them.
+            top_k: Some(top_k.map_or(DEFAULT_TOP_K, |k| usize::try_from(k).unwrap_or(usize::MAX))),
+            threshold: Some(threshold.unwrap_or(DEFAULT_THRESHOLD)),
+            templates,
+            apply_softmax: value("apply_softmax", self.apply_softmax, "true or false")?,
+            logit_scale: value("logit_scale", self.logit_scale, "a positive number")?,
+            timeout: timeout(self.timeout_ms)?,
+        })
+    }
+}
+
+/// `timeout_ms`
+pub(super) fn timeout(text: Option<&str>) -> Result<Option<Duration>, ApiError> {
+    Ok(value("timeout_ms", text, "an integer, at least 1")?.map(Duration::from_millis))
+}
+
+fn value<T: DeserializeOwned>(name: &str, text: Option<&str>, expected: &str) -> Result<Option<T>, ApiError> {
+    text.map(serde_json::from_str)
+        .transpose()
+        .map_err(|_| ApiError::invalid_argument(format!("'{name}' must be {expected}")))
+}
+
+/// A list of texts. However long it is, no more are kept than a request may have.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Texts {
+    kept: Vec<String>,
+    count: usize,
+}
+
+impl Texts {
+    pub(super) fn push(&mut self, text: String) {
+        self.count += 1;
+        if self.kept.len() < MAX_TEXTS {
+            self.kept.push(text);
+        }
+    }
+
+    pub(super) fn append(&mut self, texts: Self) {
+        self.count += texts.count - texts.kept.len();
+        texts.kept.into_iter().for_each(|text| self.push(text));
+    }
+
+    /// The prompts, at least one.
+    pub(super) fn into_prompts(self) -> Result<Vec<String>, ApiError> {
+        if self.count == 0 {
+            return Err(ApiError::invalid_prompts());
+        }
+        self.limited("prompts", MAX_PROMPTS)
+    }
+
+    /// The prompt templates, if any.
+    pub(super) fn into_templates(self) -> Result<Vec<String>, ApiError> {
+        self.limited("templates", MAX_TEXTS)
+    }
+
+    fn limited(self, name: &str, limit: usize) -> Result<Vec<String>, ApiError> {
+        if self.count > limit {
+            let message = format!("'{name}' has {} entries, the limit is {limit}", self.count);
+            return Err(ApiError::invalid_argument(message));
+        }
+        Ok(self.kept)
+    }
+}
+
+impl<'de> Deserialize<'de> for Texts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct TextsVisitor;
+
+        impl<'de> Visitor<'de> for TextsVisitor {
+            type Value = Texts;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an array of strings")
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, mut array: A) -> Result<Texts, A::Error> {
+                let mut texts = Texts::default();
+                while texts.kept.len() < MAX_TEXTS {
+                    match array.next_element()? {
+                        Some(text) => texts.push(text),
+                        None => return Ok(texts),
+                    }
+                }
+                while array.next_element::<IgnoredAny>()?.is_some() {
+                    texts.count += 1;
+                }
+                Ok(texts)
+            }
+        }
+
+        deserializer.deserialize_seq(TextsVisitor)
+    }
+}

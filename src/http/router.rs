@@ -1,0 +1,88 @@
+//! Which path leads where, and what applies to every request.
+
+use std::{sync::Arc, time::Instant};
+
+use axum::{
+    Router,
+    extract::Request,
+    http::{HeaderValue, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use tokio::sync::watch;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use super::{
+    Options,
+    body::{BodyBudget, BodyLimits},
+    classify, embed,
+    error::ApiError,
+    health, index, security,
+};
+use crate::engine::Engine;
+
+/// What every handler needs.
+#[derive(Clone)]
+pub(super) struct Facade {
+    pub(super) engine: Engine,
+    pub(super) budget: BodyBudget,
+    pub(super) started: Instant,
+    options: watch::Receiver<Arc<Options>>,
+}
+
+impl Facade {
+    pub(super) fn new(engine: Engine, options: watch::Receiver<Arc<Options>>) -> Self {
+        const LEAST_BUDGET: usize = 64 << 20;
+        const LARGEST_BODIES_AT_A_TIME: usize = 4;
+        let budget = options.borrow().max_body_bytes.saturating_mul(LARGEST_BODIES_AT_A_TIME);
+        Self { engine, budget: BodyBudget::new(budget.max(LEAST_BUDGET)), started: Instant::now(), options }
+    }
+
+    /// The options in force.
+    pub(super) fn options(&self) -> Arc<Options> {
+        Arc::clone(&self.options.borrow())
+    }
+
+    pub(super) fn body_limits(&self) -> BodyLimits {
+        let options = self.options();
+        BodyLimits {
+            max_bytes: options.max_body_bytes,
+            wait: options.request_timeout,
+            receive: options.connections.body_timeout,
+        }
+    }
+}
+
+pub(super) fn router(facade: Facade) -> Router {
+    let open = Router::new()
+        .route("/health", get(health::health))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready));
+    let guarded = Router::new()
+        .route("/", get(index::index))
+        .route("/v1/classify", post(classify::classify))
+        .route("/v1/embed/image", post(embed::image))
+        .route("/v1/embed/text", post(embed::text))
+        .route_layer(middleware::from_fn_with_state(facade.clone(), security::check_key));
+    open.merge(guarded)
+        .fallback(|| async { ApiError::not_found() })
+        .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .layer(middleware::from_fn_with_state(facade.clone(), security::check_source))
+        .layer(CatchPanicLayer::custom(|_| ApiError::internal().into_response()))
+        .layer(middleware::from_fn(finish))
+        .with_state(facade)
+}
+
+/// Headers of every answer, and a line in the log.
+async fn finish(request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let mut response = next.run(request).await;
+    let headers = response.headers_mut();
+    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let (status, elapsed) = (response.status().as_u16(), started.elapsed());
+    tracing::debug!(%method, path, status, ?elapsed, "answered");
+    response
+}

@@ -1,0 +1,117 @@
+//! Whether a bundle's files are what `model.yaml` says.
+
+use std::{
+    fs,
+    io::{self, Read},
+    path::Path,
+};
+
+use sha2::{Digest, Sha256};
+
+use super::{Artefact, Bundle, BundleError, Platform, TowerKind, bundle::Tower};
+
+/// Bytes that are read and hashed at a time.
+const CHUNK: usize = 1 << 20;
+
+impl Bundle {
+    /// Checks the files that these encoders need, the tokenizer included, by size and SHA-256.
+    ///
+    /// Reads all of them, in constant memory; other artefacts of the bundle need not even be there.
+    ///
+    /// # Errors
+    /// The first file that is missing, truncated or altered, or an encoder that the bundle lacks.
+    pub fn verify(&self, image: Platform, text: Platform) -> Result<(), BundleError> {
+        let mut artefacts = vec![&self.tokenizer];
+        for (tower, kind, platform) in
+            [(&self.image_tower, TowerKind::Image, image), (&self.text_tower, TowerKind::Text, text)]
+        {
+            let files = tower.artefacts(platform).ok_or_else(|| BundleError::NoEncoder {
+                name: self.name.clone(),
+                tower: kind,
+                platform,
+            })?;
+            artefacts.extend(files);
+        }
+        // A truncated file is found at once, before hundreds of megabytes are hashed.
+        for artefact in &artefacts {
+            self.check_size(artefact)?;
+        }
+        artefacts.into_iter().try_for_each(|artefact| self.check_content(artefact))
+    }
+
+    fn check_size(&self, artefact: &Artefact) -> Result<(), BundleError> {
+        let inside = || -> io::Result<bool> {
+            let folder = artefact.path.parent().unwrap_or(Path::new(".")).canonicalize()?;
+            Ok(artefact.path.canonicalize()?.parent() == Some(&folder))
+        };
+        if !inside().map_err(|error| self.unreadable(artefact, &error))? {
+            return Err(BundleError::NotAFile { name: self.name.clone(), file: artefact.file_name() });
+        }
+        let metadata = fs::metadata(&artefact.path).map_err(|error| self.unreadable(artefact, &error))?;
+        if !metadata.is_file() {
+            return Err(BundleError::NotAFile { name: self.name.clone(), file: artefact.file_name() });
+        }
+        if metadata.len() != artefact.size {
+            return Err(BundleError::WrongSize {
+                name: self.name.clone(),
+                file: artefact.file_name(),
+                found: metadata.len(),
+                expected: artefact.size,
+            });
+        }
+        Ok(())
+    }
+
+    fn check_content(&self, artefact: &Artefact) -> Result<(), BundleError> {
+        let digest = hash(&artefact.path).map_err(|error| self.unreadable(artefact, &error))?;
+        if digest == artefact.sha256 {
+            Ok(())
+        } else {
+            Err(BundleError::Altered { name: self.name.clone(), file: artefact.file_name() })
+        }
+    }
+
+    fn unreadable(&self, artefact: &Artefact, error: &io::Error) -> BundleError {
+        let (name, file) = (self.name.clone(), artefact.file_name());
+        match error.kind() {
+            io::ErrorKind::NotFound => BundleError::Missing { name, file },
+            kind => BundleError::Unreadable { name, file, reason: kind.to_string() },
+        }
+    }
+}
+
+impl Tower {
+    fn artefacts(&self, platform: Platform) -> Option<Vec<&Artefact>> {
+        let hef = match platform {
+            Platform::Cpu => {
+                let encoder = self.cpu.as_ref()?;
+                return Some(std::iter::once(&encoder.onnx).chain(&encoder.data).collect());
+            }
+            Platform::Hailo8 => self.hailo8.as_ref()?,
+            Platform::Hailo8L => self.hailo8l.as_ref()?,
+            Platform::Hailo10H => self.hailo10h.as_ref()?,
+        };
+        Some(std::iter::once(&hef.hef).chain(&hef.token_embedding).chain(&hef.text_projection).collect())
+    }
+}
+
+impl Artefact {
+    /// The file's name, as errors show it.
+    fn file_name(&self) -> String {
+        self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    }
+}
+
+fn hash(path: &Path) -> io::Result<[u8; 32]> {
+    let mut file = fs::File::open(path)?;
+    let mut hasher = Sha256::new();
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match file.read(&mut chunk) {
+            Ok(0) => return Ok(hasher.finalize().into()),
+            Ok(read) => hasher.update(&chunk[..read]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}

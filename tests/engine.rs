@@ -1,0 +1,590 @@
+//! The engine with an encoder that tests can hold, fail and watch.
+
+use std::{
+    io::Cursor,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering},
+        mpsc,
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use hailo_clip::{
+    backend::{Backend, BackendError, BackendKind, Description},
+    clip::{Embedding, Fit, ImageSpec, Pixels, PromptTemplate, Tokenizer, Tokens},
+    config::Settings,
+    engine::{
+        Classified, ClassifyOptions, ClassifyRequest, Engine, EngineError, LoadedModel, Loader, ModelInfo,
+        State,
+    },
+};
+
+/// What the encoder is asked for.
+#[derive(Debug, PartialEq, Eq)]
+enum Batch {
+    Images(usize),
+    Texts(usize),
+}
+
+/// How the encoder answers one batch.
+enum Verdict {
+    Encode,
+    Fail,
+    Panic,
+}
+
+/// The test's end of the encoder: it announces each batch and waits for a verdict.
+struct Control {
+    batches: mpsc::Receiver<Batch>,
+    verdicts: mpsc::Sender<Verdict>,
+}
+
+impl Control {
+    /// Waits for the next batch without letting it go on.
+    fn next(&self) -> Batch {
+        self.batches.recv_timeout(Duration::from_secs(20)).expect("the encoder is given a batch")
+    }
+
+    fn say(&self, verdict: Verdict) {
+        self.verdicts.send(verdict).unwrap();
+    }
+
+    fn expect(&self, batch: Batch) {
+        assert_eq!(self.next(), batch);
+        self.say(Verdict::Encode);
+    }
+
+    fn expect_nothing(&self) {
+        assert!(matches!(self.batches.try_recv(), Err(mpsc::TryRecvError::Empty)));
+    }
+}
+
+type Wires = Arc<Mutex<(mpsc::Sender<Batch>, mpsc::Receiver<Verdict>)>>;
+
+struct HeldEncoder {
+    wires: Wires,
+    description: Description,
+}
+
+impl HeldEncoder {
+    fn wait(&self, batch: Batch) -> Result<(), BackendError> {
+        let wires = self.wires.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        wires.0.send(batch).unwrap();
+        match wires.1.recv().unwrap() {
+            Verdict::Encode => Ok(()),
+            Verdict::Fail => Err(BackendError::Inference("out of order".into())),
+            Verdict::Panic => panic!("the encoder panics, as this test wants it to"),
+        }
+    }
+}
+
+impl Backend for HeldEncoder {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn embed_images(&mut self, batch: &[&Pixels]) -> Result<Vec<Embedding>, BackendError> {
+        self.wait(Batch::Images(batch.len()))?;
+        batch
+            .iter()
+            .map(|pixels| {
+                Ok(Embedding::normalize(
+                    &pixels.as_bytes()[..3].iter().map(|&c| f32::from(c) + 1.0).collect::<Vec<_>>(),
+                )?)
+            })
+            .collect()
+    }
+
+    fn embed_texts(&mut self, batch: &[&Tokens]) -> Result<Vec<Embedding>, BackendError> {
+        self.wait(Batch::Texts(batch.len()))?;
+        let colour = |tokens: &&Tokens| match tokens.ids()[1] {
+            736 => [1.0, 0.0, 0.0],
+            1901 => [0.0, 1.0, 0.0],
+            _ => [0.0, 0.0, 1.0],
+        };
+        batch.iter().map(|tokens| Ok(Embedding::normalize(&colour(tokens))?)).collect()
+    }
+}
+
+const TOKENIZER: &[u8] = include_bytes!("fixtures/clip-tokenizer/tokenizer.json");
+
+/// A loader of models whose name is the configured one; `broken` cannot be loaded.
+fn loader() -> (Loader, Control, Arc<AtomicUsize>) {
+    let (announce, batches) = mpsc::channel();
+    let (verdicts, heard) = mpsc::channel();
+    let wires: Wires = Arc::new(Mutex::new((announce, heard)));
+    let loads = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&loads);
+    let loader: Loader = Arc::new(move |settings| {
+        counted.fetch_add(1, Ordering::SeqCst);
+        if settings.clip.model == "broken" {
+            return Err(BackendError::Unavailable("model broken is not installed".into()));
+        }
+        Ok(LoadedModel {
+            info: ModelInfo {
+                name: settings.clip.model.clone(),
+                embedding_dimension: 3,
+                image_size: 16,
+                logit_scale: 100.0,
+                precision: "fp32".into(),
+            },
+            image: ImageSpec { size: 16, fit: Fit::Stretch },
+            tokenizer: Tokenizer::from_json(TOKENIZER, 77).unwrap(),
+            logit_bias: None,
+            backend: Box::new(HeldEncoder {
+                wires: Arc::clone(&wires),
+                description: Description { kind: BackendKind::Cpu, device: "a held encoder".into() },
+            }),
+            degraded: None,
+        })
+    });
+    (loader, Control { batches, verdicts }, loads)
+}
+
+fn settings(change: impl FnOnce(&mut Settings)) -> Arc<Settings> {
+    let mut settings = Settings::default();
+    change(&mut settings);
+    Arc::new(settings)
+}
+
+async fn ready(change: impl FnOnce(&mut Settings)) -> (Engine, Control, Arc<AtomicUsize>) {
+    let (loader, control, loads) = loader();
+    let engine = Engine::start(settings(change), loader).unwrap();
+    engine.load().await.unwrap();
+    (engine, control, loads)
+}
+
+fn picture(rgb: [u8; 3]) -> Bytes {
+    let mut png = Cursor::new(Vec::new());
+    image::RgbImage::from_pixel(20, 10, image::Rgb(rgb)).write_to(&mut png, image::ImageFormat::Png).unwrap();
+    png.into_inner().into()
+}
+
+fn classify(prompts: &[&str]) -> ClassifyRequest {
+    ClassifyRequest {
+        image: picture([200, 0, 0]),
+        prompts: prompts.iter().map(|&prompt| prompt.into()).collect(),
+        options: ClassifyOptions::default(),
+    }
+}
+
+type Answer<T> = tokio::task::JoinHandle<Result<T, EngineError>>;
+
+fn embed(engine: &Engine, rgb: [u8; 3]) -> Answer<hailo_clip::engine::EmbeddedImage> {
+    let engine = engine.clone();
+    tokio::spawn(async move { engine.embed_image(picture(rgb), None).await })
+}
+
+fn embed_text(engine: &Engine, text: &str) -> Answer<hailo_clip::engine::EmbeddedTexts> {
+    let (engine, text) = (engine.clone(), text.to_owned());
+    tokio::spawn(async move { engine.embed_texts(vec![text], None).await })
+}
+
+fn spawn_classify(engine: &Engine, request: ClassifyRequest) -> Answer<Classified> {
+    let engine = engine.clone();
+    tokio::spawn(async move { engine.classify(request).await })
+}
+
+/// Runs the blocking `Control` calls off the async threads.
+async fn blocking<T: Send + 'static>(
+    control: Control,
+    f: impl FnOnce(&Control) -> T + Send + 'static,
+) -> (Control, T) {
+    tokio::task::spawn_blocking(move || {
+        let value = f(&control);
+        (control, value)
+    })
+    .await
+    .unwrap()
+}
+
+/// Waits until so many requests are in flight.
+async fn in_flight(engine: &Engine, count: usize) {
+    while engine.queue_depth() != count {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn classifies_and_caches_texts() {
+    let (engine, control, _) = ready(|_| {}).await;
+    let first = spawn_classify(&engine, classify(&["red", "green", "blue"]));
+    let (control, mut batches) = blocking(control, |control| {
+        let mut batches = vec![control.next()];
+        control.say(Verdict::Encode);
+        batches.push(control.next());
+        control.say(Verdict::Encode);
+        batches
+    })
+    .await;
+    batches.sort_by_key(|batch| matches!(batch, Batch::Texts(_)));
+    assert_eq!(batches, [Batch::Images(1), Batch::Texts(3)], "all prompts of a request share a batch");
+    let answer = first.await.unwrap().unwrap();
+    assert_eq!(answer.classifications[0].text, "red");
+    assert!(answer.classifications[0].score > 0.99);
+    assert_eq!(answer.model.as_ref(), "demo");
+    assert!(answer.timings.total >= answer.timings.image);
+
+    let second = spawn_classify(&engine, classify(&["blue", "red", "green"]));
+    let (control, ()) = blocking(control, |control| control.expect(Batch::Images(1))).await;
+    let second = second.await.unwrap().unwrap();
+    assert_eq!(second.classifications, answer.classifications);
+    assert_eq!(second.timings.text, Duration::ZERO, "every text was cached");
+    control.expect_nothing();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_runs_as_one_batch() {
+    let (engine, control, _) = ready(|settings| settings.clip.batch_size = 4).await;
+    let mut requests = vec![embed(&engine, [1, 2, 3])];
+    let (control, first) = blocking(control, Control::next).await;
+    assert_eq!(first, Batch::Images(1), "a lone request does not wait for company");
+    for shade in 0..6 {
+        requests.push(embed(&engine, [shade * 40, 10, 255 - shade * 40]));
+    }
+    waiting(&engine, 6).await;
+    let (_control, ()) = blocking(control, |control| {
+        control.say(Verdict::Encode);
+        control.expect(Batch::Images(4));
+        control.expect(Batch::Images(2));
+    })
+    .await;
+    let mut answers = Vec::new();
+    for request in requests {
+        answers.push(request.await.unwrap().unwrap().embedding);
+    }
+    for (shade, answer) in (0..6_u8).zip(&answers[1..]) {
+        let expected = [shade * 40, 10, 255 - shade * 40].map(|c| f32::from(c) + 1.0);
+        assert_eq!(*answer, Embedding::normalize(&expected).unwrap(), "answers are not crossed");
+    }
+}
+
+/// Waits until so many jobs are in the device's queue.
+async fn waiting(engine: &Engine, count: usize) {
+    while engine.jobs_waiting() != count {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_queue_refuses_at_once() {
+    let (engine, control, _) = ready(|settings| settings.performance.max_queue_size = 2).await;
+    let held = [embed(&engine, [1, 1, 1]), embed(&engine, [2, 2, 2])];
+    in_flight(&engine, 2).await;
+    let refused = engine.embed_image(picture([3, 3, 3]), None).await.unwrap_err();
+    assert_eq!(refused, EngineError::QueueFull { max_queue_size: 2 });
+    control.say(Verdict::Encode);
+    control.say(Verdict::Encode);
+    for request in held {
+        request.await.unwrap().unwrap();
+    }
+    control.say(Verdict::Encode);
+    engine.embed_image(picture([3, 3, 3]), None).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_passed_deadline_leaves_no_work_behind() {
+    let (engine, control, _) = ready(|_| {}).await;
+    let held = embed(&engine, [1, 1, 1]);
+    let (control, _) = blocking(control, Control::next).await;
+    let short = Duration::from_millis(30);
+    let late = engine.embed_image(picture([2, 2, 2]), Some(short)).await.unwrap_err();
+    assert_eq!(late, EngineError::Timeout(short));
+    let options = ClassifyOptions { timeout: Some(short), ..ClassifyOptions::default() };
+    let late = engine.classify(ClassifyRequest { options, ..classify(&["red", "blue"]) }).await.unwrap_err();
+    assert_eq!(late, EngineError::Timeout(short));
+    assert_eq!(engine.queue_depth(), 1);
+    control.say(Verdict::Encode);
+    held.await.unwrap().unwrap();
+
+    let next = embed_text(&engine, "red");
+    let (control, ()) = blocking(control, |control| control.expect(Batch::Texts(1))).await;
+    next.await.unwrap().unwrap();
+    control.expect_nothing();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_departed_caller_is_skipped() {
+    let (engine, control, _) = ready(|_| {}).await;
+    let held = embed(&engine, [1, 1, 1]);
+    let (control, _) = blocking(control, Control::next).await;
+    let departed = embed(&engine, [2, 2, 2]);
+    let stays = embed(&engine, [3, 3, 3]);
+    waiting(&engine, 2).await;
+    departed.abort();
+    assert!(departed.await.unwrap_err().is_cancelled());
+    in_flight(&engine, 2).await;
+    let (control, ()) = blocking(control, |control| {
+        control.say(Verdict::Encode);
+        control.expect(Batch::Images(1));
+    })
+    .await;
+    held.await.unwrap().unwrap();
+    assert_eq!(stays.await.unwrap().unwrap().embedding, Embedding::normalize(&[4.0; 3]).unwrap());
+    control.expect_nothing();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_text_that_several_ask_for_is_encoded_once() {
+    let (engine, control, _) = ready(|_| {}).await;
+    let held = embed(&engine, [1, 1, 1]);
+    let (control, _) = blocking(control, Control::next).await;
+    let first = embed_text(&engine, "red");
+    waiting(&engine, 1).await;
+    let others = [embed_text(&engine, "red"), embed_text(&engine, "red")];
+    in_flight(&engine, 4).await;
+    // Whoever asked first may leave: the others still get their answer.
+    first.abort();
+    in_flight(&engine, 3).await;
+    let (control, ()) = blocking(control, |control| {
+        control.say(Verdict::Encode);
+        control.expect(Batch::Texts(1));
+    })
+    .await;
+    held.await.unwrap().unwrap();
+    for other in others {
+        assert_eq!(other.await.unwrap().unwrap().embeddings[0].as_slice(), [1.0, 0.0, 0.0]);
+    }
+    control.expect_nothing();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_cache_texts_are_encoded_again() {
+    let (engine, control, _) = ready(|settings| settings.text_cache.enabled = false).await;
+    for _ in 0..2 {
+        control.say(Verdict::Encode);
+        embed_text(&engine, "red").await.unwrap().unwrap();
+        assert_eq!(control.next(), Batch::Texts(1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pictures_and_texts_take_turns() {
+    let (engine, control, _) = ready(|settings| settings.clip.batch_size = 2).await;
+    let held = embed(&engine, [1, 1, 1]);
+    let (control, _) = blocking(control, Control::next).await;
+    let many = {
+        let engine = engine.clone();
+        tokio::spawn(async move { engine.embed_texts((0..6).map(|n| n.to_string()).collect(), None).await })
+    };
+    waiting(&engine, 6).await;
+    let picture = embed(&engine, [2, 2, 2]);
+    waiting(&engine, 7).await;
+    let (_control, order) = blocking(control, |control| {
+        control.say(Verdict::Encode);
+        (0..4)
+            .map(|_| {
+                let batch = control.next();
+                control.say(Verdict::Encode);
+                batch
+            })
+            .collect::<Vec<_>>()
+    })
+    .await;
+    assert_eq!(order, [Batch::Texts(2), Batch::Images(1), Batch::Texts(2), Batch::Texts(2)]);
+    held.await.unwrap().unwrap();
+    picture.await.unwrap().unwrap();
+    assert_eq!(many.await.unwrap().unwrap().embeddings.len(), 6);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn templates_become_an_ensemble() {
+    let (engine, control, _) = ready(|_| {}).await;
+    let mut request = classify(&["red", "blue"]);
+    request.options.templates =
+        ["{}", "a photo of {}"].iter().map(|template| PromptTemplate::parse(template).unwrap()).collect();
+    let answer = spawn_classify(&engine, request);
+    let (_control, mut batches) = blocking(control, |control| {
+        [(); 2].map(|()| {
+            let batch = control.next();
+            control.say(Verdict::Encode);
+            batch
+        })
+    })
+    .await;
+    batches.sort_by_key(|batch| matches!(batch, Batch::Texts(_)));
+    assert_eq!(batches, [Batch::Images(1), Batch::Texts(4)]);
+    let answer = answer.await.unwrap().unwrap();
+    assert_eq!(answer.classifications.len(), 2);
+    let texts: Vec<_> = answer.classifications.iter().map(|c| c.text.as_str()).collect();
+    assert_eq!(texts, ["red", "blue"], "prompts come back as they were written");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_batch_is_tried_one_by_one() {
+    let (engine, control, _) = ready(|_| {}).await;
+    let held = embed(&engine, [1, 1, 1]);
+    let (control, _) = blocking(control, Control::next).await;
+    let neighbours = [embed(&engine, [2, 2, 2]), embed(&engine, [3, 3, 3])];
+    waiting(&engine, 2).await;
+    let (_control, batches) = blocking(control, |control| {
+        control.say(Verdict::Encode);
+        [Verdict::Fail, Verdict::Fail, Verdict::Encode].map(|verdict| {
+            let batch = control.next();
+            control.say(verdict);
+            batch
+        })
+    })
+    .await;
+    assert_eq!(batches, [Batch::Images(2), Batch::Images(1), Batch::Images(1)]);
+    held.await.unwrap().unwrap();
+    let mut outcomes = Vec::new();
+    for neighbour in neighbours {
+        outcomes.push(neighbour.await.unwrap().map(|_| ()));
+    }
+    outcomes.sort_by_key(Result::is_ok);
+    assert_eq!(outcomes, [Err(EngineError::BackendFailed("inference failed: out of order".into())), Ok(())]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panicking_encoder_is_opened_afresh() {
+    let (engine, control, loads) = ready(|_| {}).await;
+    control.say(Verdict::Panic);
+    let failed = engine.embed_image(picture([1, 1, 1]), None).await.unwrap_err();
+    assert!(matches!(failed, EngineError::BackendFailed(_)));
+    control.say(Verdict::Encode);
+    engine.embed_image(picture([1, 1, 1]), None).await.unwrap();
+    assert_eq!(loads.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bad_arguments_and_pictures_are_refused() {
+    let (engine, control, _) = ready(|settings| settings.server.max_image_pixels = 1000).await;
+    let refuse = async |change: fn(&mut ClassifyRequest), part: &str| {
+        let mut request = classify(&["red", "blue"]);
+        change(&mut request);
+        let message = engine.classify(request).await.unwrap_err().to_string();
+        assert!(message.contains(part), "{message:?} should contain {part:?}");
+    };
+    refuse(|r| r.prompts.clear(), "prompts").await;
+    refuse(|r| r.prompts = vec!["x".into(); 1001], "1000").await;
+    refuse(|r| r.prompts[1] = "x".repeat(10_001), "number 2").await;
+    refuse(|r| r.options.templates = vec![PromptTemplate::parse("{}").unwrap(); 2501], "5000").await;
+    refuse(|r| r.options.top_k = Some(0), "top_k").await;
+    refuse(|r| r.options.threshold = Some(f32::NAN), "threshold").await;
+    refuse(|r| r.options.logit_scale = Some(-1.0), "logit_scale").await;
+    refuse(|r| r.options.logit_scale = Some(f32::INFINITY), "logit_scale").await;
+    refuse(|r| r.options.timeout = Some(Duration::ZERO), "timeout").await;
+
+    let bad = engine.embed_image(Bytes::from_static(b"no picture"), None).await.unwrap_err();
+    assert_eq!(bad, EngineError::InvalidImage);
+    let mut big = Cursor::new(Vec::new());
+    image::RgbImage::new(100, 100).write_to(&mut big, image::ImageFormat::Png).unwrap();
+    let big = engine.embed_image(big.into_inner().into(), None).await.unwrap_err();
+    assert!(matches!(big, EngineError::TooLarge(_)), "{big:?}");
+    assert_eq!(engine.queue_depth(), 0);
+    control.say(Verdict::Encode);
+    engine.embed_image(picture([1, 1, 1]), None).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_wait_for_the_first_model() {
+    let (loader, control, _) = loader();
+    let engine = Engine::start(settings(|_| {}), loader).unwrap();
+    assert_eq!(engine.status().borrow().state, State::Starting);
+    let early = embed(&engine, [1, 1, 1]);
+    in_flight(&engine, 1).await;
+    control.say(Verdict::Encode);
+    engine.load().await.unwrap();
+    assert_eq!(engine.status().borrow().state, State::Ready);
+    early.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_cannot_be_loaded_is_named() {
+    let (loader, _control, _) = loader();
+    let engine = Engine::start(settings(|settings| settings.clip.model = "broken".into()), loader).unwrap();
+    let early = embed(&engine, [1, 1, 1]);
+    in_flight(&engine, 1).await;
+    engine.load().await.unwrap_err();
+    let refusal =
+        EngineError::NotReady { state: State::Failed, message: "model broken is not installed".into() };
+    assert_eq!(early.await.unwrap().unwrap_err(), refusal);
+    assert_eq!(engine.embed_image(picture([1, 1, 1]), None).await.unwrap_err(), refusal);
+    let status = engine.status().borrow().clone();
+    assert_eq!(status.error.as_deref(), Some("model broken is not installed"));
+    assert_eq!((status.model.as_str(), status.loaded), ("broken", None));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_keeps_the_old_model_unless_the_new_one_loads() {
+    let (engine, control, loads) = ready(|_| {}).await;
+    engine.reload(settings(|settings| settings.clip.model = "broken".into())).await.unwrap_err();
+    assert_eq!(engine.status().borrow().state, State::Ready);
+    assert_eq!(engine.settings().clip.model, "demo");
+
+    let held = embed(&engine, [1, 1, 1]);
+    let (control, _) = blocking(control, Control::next).await;
+    // Prepared for the old model, this one is prepared again for the new one, unseen by its caller.
+    let under_way = embed(&engine, [2, 2, 2]);
+    waiting(&engine, 1).await;
+    let reload = {
+        let engine = engine.clone();
+        tokio::spawn(
+            async move { engine.reload(settings(|settings| settings.clip.model = "other".into())).await },
+        )
+    };
+    while loads.load(Ordering::SeqCst) < 3 {
+        tokio::task::yield_now().await;
+    }
+    let (control, ()) = blocking(control, |control| {
+        control.say(Verdict::Encode);
+        control.say(Verdict::Encode);
+    })
+    .await;
+    assert_eq!(held.await.unwrap().unwrap().model.as_ref(), "demo");
+    reload.await.unwrap().unwrap();
+    under_way.await.unwrap().unwrap();
+    assert_eq!(engine.status().borrow().model, "other");
+
+    engine
+        .reload(settings(|s| {
+            s.clip.model = "other".into();
+            s.performance.max_queue_size = 7;
+        }))
+        .await
+        .unwrap();
+    assert_eq!(engine.max_queue_size(), 7);
+    assert_eq!(loads.load(Ordering::SeqCst), 3, "the model stays if nothing of it changed");
+    drop(control);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn draining_answers_what_was_accepted() {
+    let (engine, control, _) = ready(|_| {}).await;
+    let accepted = embed(&engine, [1, 1, 1]);
+    let (control, _) = blocking(control, Control::next).await;
+    assert!(!engine.drain(Duration::from_millis(10)).await, "a bounded wait");
+    let refused = engine.embed_image(picture([2, 2, 2]), None).await.unwrap_err();
+    assert!(matches!(refused, EngineError::NotReady { state: State::Draining, .. }));
+    control.say(Verdict::Encode);
+    assert!(engine.drain(Duration::from_secs(20)).await);
+    accepted.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_backend_is_released_and_opened_on_demand() {
+    let (engine, control, loads) =
+        ready(|settings| settings.performance.idle_unload = Some(Duration::from_millis(1))).await;
+    assert_eq!(loads.load(Ordering::SeqCst), 1);
+    while engine.backend_is_held() {
+        tokio::task::yield_now().await;
+    }
+    control.say(Verdict::Encode);
+    engine.embed_image(picture([1, 1, 1]), None).await.unwrap();
+    assert_eq!(loads.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn warming_up_comes_before_ready() {
+    let (loader, control, _) = loader();
+    let engine = Engine::start(settings(|s| s.performance.warmup_iterations = 2), loader).unwrap();
+    for _ in 0..4 {
+        control.say(Verdict::Encode);
+    }
+    engine.load().await.unwrap();
+    let seen: Vec<_> = control.batches.try_iter().collect();
+    assert_eq!(seen, [Batch::Images(1), Batch::Texts(1), Batch::Images(1), Batch::Texts(1)]);
+}
