@@ -7,6 +7,7 @@
 //! | layer | job |
 //! |---|---|
 //! | [`clip`] | the domain: tokenizer, image pre-processing, scores. No I/O |
+//! | `yaml` | YAML with limits and errors of one line |
 //! | [`model`] | model bundles on disk |
 //! | [`config`] | the configuration file, validated |
 //! | [`backend`] | the encoders: CPU, later Hailo |

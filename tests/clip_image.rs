@@ -1,4 +1,5 @@
 //! Decoding and scaling against Pillow.
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a test fails by panicking")]
 
 use std::{fs, path::Path};
 

@@ -227,7 +227,7 @@ async fn classifies_and_caches_texts() {
     assert_eq!(answer.model.as_ref(), "demo");
     assert!(answer.timings.total >= answer.timings.image);
 
-    let second = spawn_classify(&engine, classify(&["blue", "red", "green"]));
+    let second = spawn_classify(&engine, classify(&["red", "green", "blue"]));
     let (control, ()) = blocking(control, |control| control.expect(Batch::Images(1))).await;
     let second = second.await.unwrap().unwrap();
     assert_eq!(second.classifications, answer.classifications);

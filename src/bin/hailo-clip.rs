@@ -1,4 +1,5 @@
-//! The command.
+//! The `hailo-clip` command; see [`hailo_clip::cli`].
+
 use std::process::ExitCode;
 
 fn main() -> ExitCode {

@@ -1,7 +1,165 @@
-//! The `hailo-clip` command.
+//! The `hailo-clip` command: a client of the D-Bus interface `org.hailo.Clip1`.
+//!
+//! Each subcommand has its own module; [`client`] talks to the service, [`pictures`] finds and opens
+//! pictures, [`batch`] keeps several requests in flight, [`console`] writes. Nothing of the engine is used
+//! here: all that the command knows, it knows from the bus.
+//!
+//! Exit codes are a contract, see [`Exit`].
 
-/// Runs the command.
+mod batch;
+mod chart;
+mod classify;
+mod client;
+mod console;
+mod embed;
+mod npy;
+mod pictures;
+mod status;
+
+use std::{io, process::ExitCode, time::Duration};
+
+use clap::{ColorChoice, Parser, Subcommand};
+use thiserror::Error;
+
+use self::{
+    client::{Client, ServiceError},
+    console::Console,
+};
+use crate::dbus::Bus;
+
+const EXAMPLES: &str = "\
+Examples:
+  hailo-clip classify cat.jpg \"a cat\" \"a dog\"
+  hailo-clip classify *.jpg -p \"a cat\" \"a dog\" --top-k 1
+  curl -s https://example.org/cat.jpg | hailo-clip classify - \"a cat\" \"a dog\"
+  hailo-clip embed image photos/ --npy photos.npy
+  hailo-clip status
+
+Exit codes:
+  0    everything was answered
+  1    a picture could not be read or decoded, or the output could not be written
+  2    the command line is wrong
+  3    the service is not there, not ready, or may not be used
+  4    the service did not answer: request refused, queue full, timeout, failed
+  130  interrupted (Ctrl-C), as the shell reports it
+Of several, the highest.";
+
+/// Zero-shot image classification and embeddings with CLIP, by the hailo-clip service.
+#[derive(Debug, Parser)]
+#[command(name = "hailo-clip", version, after_help = EXAMPLES, max_term_width = 100)]
+struct Cli {
+    /// Message bus on which the service is: system, session, or a D-Bus address.
+    #[arg(long, global = true, env = "HAILO_CLIP_BUS", default_value = "system", value_name = "BUS")]
+    bus: Bus,
+
+    /// How long to wait for each answer, for the service to start included.
+    #[arg(long, global = true, default_value = "30", value_name = "SECONDS", value_parser = seconds)]
+    timeout: Duration,
+
+    /// Colour the output; auto: in a terminal, unless NO_COLOR is set.
+    #[arg(long, global = true, default_value = "auto", value_name = "WHEN")]
+    color: ColorChoice,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Rank prompts by how well they describe a picture.
+    Classify(classify::Arguments),
+    /// Print the embeddings of pictures or texts.
+    #[command(subcommand)]
+    Embed(embed::Command),
+    /// Show the state of the service; exit code 0 if it answers requests.
+    Status(status::Arguments),
+}
+
+/// Exit codes. The value is what the shell sees; the greater, the graver.
+///
+/// An interrupted command dies of the signal, which a shell reports as 130. A reader that goes away
+/// (`| head -1`) is no failure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Exit {
+    /// Everything was answered.
+    Success = 0,
+    /// Some picture could not be read or decoded, or the output could not be written.
+    BadInput = 1,
+    /// The command line is wrong; clap uses the same number.
+    Usage = 2,
+    /// The service is not there, not ready, or may not be used.
+    Unavailable = 3,
+    /// The service refused, failed, or took too long.
+    Unanswered = 4,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Why a command ended before it was done.
+#[derive(Debug, Error)]
+enum Failure {
+    #[error("{0}; see \"hailo-clip --help\"")]
+    Usage(String),
+    #[error("{0}")]
+    Input(String),
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    #[error("cannot write the output: {}", console::reason(.0))]
+    Output(#[from] io::Error),
+}
+
+impl Failure {
+    fn exit(&self) -> Exit {
+        match self {
+            Self::Usage(_) => Exit::Usage,
+            Self::Input(_) => Exit::BadInput,
+            Self::Service(error) => error.exit(),
+            Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
+            Self::Output(_) => Exit::BadInput,
+        }
+    }
+}
+
+/// Runs the command that the process's arguments ask for.
 #[must_use]
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::FAILURE
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut console = Console::new(cli.color);
+    let exit = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => {
+            let result = runtime.block_on(run(cli, &mut console));
+            // A thread may still be reading a pipe that nobody writes to.
+            runtime.shutdown_background();
+            result
+        }
+        Err(error) => Err(Failure::Output(error)),
+    }
+    .unwrap_or_else(|failure| {
+        if failure.exit() != Exit::Success {
+            console.complain(&failure);
+        }
+        failure.exit()
+    });
+    exit.into()
+}
+
+async fn run(cli: Cli, console: &mut Console) -> Result<Exit, Failure> {
+    let client = Client::new(cli.bus, cli.timeout);
+    match cli.command {
+        Command::Classify(arguments) => classify::run(arguments, &client, console).await,
+        Command::Embed(command) => embed::run(command, &client, console).await,
+        Command::Status(arguments) => status::run(&arguments, &client, console).await,
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .filter(|timeout| !timeout.is_zero())
+        .ok_or_else(|| "not a positive number of seconds".to_owned())
 }

@@ -90,3 +90,85 @@ impl Embedding {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn norm(embedding: &Embedding) -> f64 {
+        embedding.as_slice().iter().map(|x| f64::from(*x).powi(2)).sum::<f64>().sqrt()
+    }
+
+    #[test]
+    fn normalizes_whatever_has_a_direction() {
+        assert_eq!(Embedding::normalize(&[3.0, -4.0]).unwrap().as_slice(), [0.6, -0.8]);
+        // Their squares overflow or vanish in f32.
+        for x in [f32::MAX, f32::MIN_POSITIVE, f32::from_bits(1)] {
+            assert_eq!(Embedding::normalize(&[0.0, x]).unwrap().as_slice(), [0.0, 1.0], "{x}");
+        }
+    }
+
+    #[test]
+    fn refuses_what_has_no_direction() {
+        for raw in [&[][..], &[0.0], &[0.0, -0.0]] {
+            assert_eq!(Embedding::normalize(raw), Err(EmbeddingError::Zero), "{raw:?}");
+        }
+        for x in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+            assert_eq!(Embedding::normalize(&[1.0, x]), Err(EmbeddingError::NotFinite), "{x}");
+        }
+    }
+
+    #[test]
+    fn the_mean_lies_between() {
+        let [x, y] = [[1.0, 0.0], [0.0, 1.0]].map(|raw| Embedding::normalize(&raw).unwrap());
+        let mean = Embedding::mean(&[x.clone(), y]).unwrap();
+        assert!((mean.cosine(&x).unwrap() - 0.5_f32.sqrt()).abs() < 1e-6);
+        assert_eq!(Embedding::mean(std::slice::from_ref(&x)), Ok(x.clone()));
+        let opposite = Embedding::normalize(&[-1.0, 0.0]).unwrap();
+        assert_eq!(Embedding::mean(&[x.clone(), opposite]), Err(EmbeddingError::Zero));
+        assert_eq!(Embedding::mean(&[]), Err(EmbeddingError::Zero));
+        let longer = Embedding::normalize(&[1.0, 0.0, 0.0]).unwrap();
+        assert_eq!(Embedding::mean(&[x, longer]), Err(EmbeddingError::Dimensions(2, 3)));
+    }
+
+    proptest! {
+        #[test]
+        fn embeddings_have_unit_length(raw in prop::collection::vec(any::<f32>(), 1..64)) {
+            if let Ok(embedding) = Embedding::normalize(&raw) {
+                prop_assert!((norm(&embedding) - 1.0).abs() < 1e-6);
+                prop_assert!((embedding.cosine(&embedding).unwrap() - 1.0).abs() < 1e-5);
+            }
+        }
+
+        #[test]
+        fn any_vector_is_an_embedding_or_an_error(
+            raw in prop::collection::vec(prop::num::f32::ANY, 0..8),
+        ) {
+            let finite = raw.iter().all(|x| x.is_finite());
+            match Embedding::normalize(&raw) {
+                Ok(embedding) => prop_assert!(finite && embedding.as_slice().iter().all(|x| x.is_finite())),
+                Err(EmbeddingError::NotFinite) => prop_assert!(!finite),
+                Err(error) => {
+                    prop_assert_eq!(error, EmbeddingError::Zero);
+                    prop_assert!(raw.iter().all(|x| *x == 0.0));
+                }
+            }
+        }
+
+        #[test]
+        fn cosines_are_symmetric_and_bounded(
+            (a, b) in (1..32_usize).prop_flat_map(|dimension| {
+                let raw = || prop::collection::vec(-1.0e3..1.0e3_f32, dimension);
+                (raw(), raw())
+            }),
+        ) {
+            if let (Ok(a), Ok(b)) = (Embedding::normalize(&a), Embedding::normalize(&b)) {
+                let cosine = a.cosine(&b).unwrap();
+                prop_assert_eq!(cosine, b.cosine(&a).unwrap());
+                prop_assert!((-1.0..=1.0).contains(&cosine));
+            }
+        }
+    }
+}

@@ -1,12 +1,11 @@
 //! Settings as a configuration file.
 
+use std::path::Path;
+
 use serde::Serialize;
 
-use super::{BackendChoice, LogFormat, LogLevel, Settings};
+use super::{BackendChoice, LogFormat, LogLevel, Settings, settings::WARMUP_ITERATIONS};
 use crate::clip::Fit;
-
-/// `performance.warmup_iterations` where the file has none; also shown while warm-up is off.
-pub(super) const WARMUP_ITERATIONS: u32 = 3;
 
 /// The settings as a configuration file that gives the same settings again.
 #[must_use]
@@ -30,7 +29,7 @@ struct Server<'a> {
     port: u16,
     max_body_mb: usize,
     max_image_megapixels: u64,
-    api_keys_file: Option<&'a std::path::Path>,
+    api_keys_file: Option<&'a Path>,
     allowed_hosts: &'a [String],
 }
 

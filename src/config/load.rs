@@ -1,10 +1,8 @@
 //! From a file or a text to settings.
 
-use std::{
-    fs::File,
-    io::{self, Read},
-    path::Path,
-};
+use std::{io, path::Path};
+
+use serde_saphyr::DuplicateKeyPolicy;
 
 use super::{
     ConfigErrors, Finding, Settings, effective_yaml,
@@ -42,7 +40,7 @@ pub struct Checked {
 pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
     let name = path.display().to_string();
     let remark = |message: String| Finding { file: name.clone(), position: None, message };
-    match read(path) {
+    match yaml::load(path) {
         Ok(bytes) => parse(&bytes, &name),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Loaded {
             settings: Settings::default(),
@@ -61,16 +59,16 @@ pub fn load(path: &Path) -> Result<Loaded, ConfigErrors> {
 /// Everything in it that is wrong.
 pub fn parse(text: &[u8], name: &str) -> Result<Loaded, ConfigErrors> {
     let locate = |(position, message)| Finding { file: name.to_owned(), position, message };
-    let root: Option<Node> =
-        yaml::read(text).map_err(|error| ConfigErrors(vec![locate((error.position, error.message))]))?;
+    // The reader tells of repeated keys together with everything else.
+    let root: Option<Node> = yaml::read(text, DuplicateKeyPolicy::PassThrough)
+        .map_err(|error| ConfigErrors(vec![locate((error.position, error.message))]))?;
 
     let mut reader = Reader::new(root.map_or(Value::Null, |node| node.value));
     let settings = validate::settings(&mut reader);
-    let (mut errors, notices) = reader.finish();
+    let (errors, notices) = reader.finish();
     if errors.is_empty() {
         return Ok(Loaded { settings, notices: notices.into_iter().map(locate).collect() });
     }
-    errors.sort();
     Err(ConfigErrors(errors.into_iter().map(locate).collect()))
 }
 
@@ -84,11 +82,4 @@ pub fn check(path: &Path) -> Checked {
         }
         Err(errors) => Checked { output: format!("{errors}\n"), ok: false },
     }
-}
-
-/// Reads no more than decides that the file is too large.
-fn read(path: &Path) -> io::Result<Vec<u8>> {
-    let mut bytes = Vec::new();
-    File::open(path)?.take(yaml::MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

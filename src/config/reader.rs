@@ -112,9 +112,11 @@ impl Reader {
         }
     }
 
-    /// Errors and notices.
-    pub(super) fn finish(self) -> (Vec<Remark>, Vec<Remark>) {
+    /// Errors and notices, in the file's order.
+    pub(super) fn finish(mut self) -> (Vec<Remark>, Vec<Remark>) {
         debug_assert!(self.values.is_empty(), "keys that nobody reads: {:?}", self.values.keys());
+        self.errors.sort();
+        self.notices.sort();
         (self.errors, self.notices)
     }
 

@@ -3,6 +3,9 @@ use std::{net::IpAddr, path::PathBuf, time::Duration};
 
 use crate::clip::Fit;
 
+/// Warm-up iterations where the file asks for a warm-up and says no more.
+pub(super) const WARMUP_ITERATIONS: u32 = 3;
+
 /// Everything that the configuration file says.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Settings {

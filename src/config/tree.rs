@@ -34,7 +34,7 @@ impl Value {
             Self::Null => "nothing".to_owned(),
             Self::Bool(value) => format!("the truth value {value}"),
             Self::Integer(value) => format!("the number {value}"),
-            Self::Float(value) => format!("the number {value}"),
+            Self::Float(value) => format!("the number {value:?}"),
             Self::Text(value) => format!("the text {}", quoted(value)),
             Self::List(_) => "a list".to_owned(),
             Self::Map(_) => "a section of keys".to_owned(),

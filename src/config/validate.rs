@@ -8,6 +8,7 @@ use super::{
     BackendChoice, Clip, LogFormat, LogLevel, Logging, Performance, ResourceLimits, Server, Settings,
     TextCache,
     reader::Reader,
+    settings::WARMUP_ITERATIONS,
     tree::{Node, Value, quoted},
 };
 use crate::{clip::Fit, model::is_bundle_name};
@@ -40,7 +41,7 @@ fn server(reader: &mut Reader, server: &mut Server) {
             ),
         }
     }
-    set(&mut server.port, reader.integer("server.port", 1..=65535));
+    set(&mut server.port, reader.integer("server.port", 0..=65535));
     set(&mut server.max_body_bytes, reader.integer("server.max_body_mb", 1..=256).map(|mb: usize| mb << 20));
     set(
         &mut server.max_image_pixels,
@@ -154,7 +155,7 @@ fn performance(reader: &mut Reader, performance: &mut Performance) {
     let warm_up = value(reader.boolean("performance.warmup_enabled")).unwrap_or(false);
     let iterations = reader.integer("performance.warmup_iterations", 0..=100);
     if warm_up {
-        performance.warmup_iterations = iterations.unwrap_or(super::effective::WARMUP_ITERATIONS);
+        performance.warmup_iterations = iterations.unwrap_or(WARMUP_ITERATIONS);
     }
     performance.idle_unload = reader
         .integer("performance.idle_unload_seconds", 0..=604_800)

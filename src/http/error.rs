@@ -162,3 +162,34 @@ impl IntoResponse for ApiError {
         response
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_engine_error_has_its_status_and_code() {
+        let not_ready = |state| EngineError::NotReady { state, message: "why".into() };
+        for (error, status, code, retry) in [
+            (EngineError::InvalidArgument("top_k".into()), 400, "invalid_argument", false),
+            (EngineError::InvalidImage, 400, "invalid_image", false),
+            (EngineError::TooLarge("too large".into()), 413, "image_too_large", false),
+            (EngineError::QueueFull { max_queue_size: 1 }, 503, "queue_full", true),
+            (EngineError::Timeout(Duration::from_millis(5)), 504, "timeout", false),
+            (not_ready(State::Starting), 503, "loading", true),
+            (not_ready(State::Loading), 503, "loading", true),
+            (not_ready(State::Ready), 503, "not_ready", true),
+            (not_ready(State::Degraded), 503, "not_ready", true),
+            (not_ready(State::Failed), 503, "failed", true),
+            (not_ready(State::Draining), 503, "draining", true),
+            (EngineError::BackendFailed("inference failed".into()), 500, "inference_failed", false),
+        ] {
+            let message = error.to_string();
+            let answer = ApiError::from(error);
+            assert_eq!((answer.status.as_u16(), answer.code), (status, code));
+            assert_eq!(answer.message, message);
+            let response = answer.into_response();
+            assert_eq!(response.headers().contains_key(header::RETRY_AFTER), retry, "{code}");
+        }
+    }
+}

@@ -123,3 +123,41 @@ fn is_empty_object(json: &str) -> bool {
 fn texts(json: &RawValue) -> Result<Texts, serde_json::Error> {
     serde_json::from_str(json.get())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_told_from_something() {
+        for nothing in ["", " \r\n", "{}", "{ \n }", "null"] {
+            assert!(JsonFields::parse(nothing.as_bytes()).unwrap().is_none(), "{nothing:?}");
+        }
+        for something in ["{\"a\":1}", " {\"image\":null} "] {
+            assert!(JsonFields::parse(something.as_bytes()).unwrap().is_some(), "{something:?}");
+        }
+    }
+
+    #[test]
+    fn errors_show_nothing_of_the_body() {
+        for body in ["secret", "\"secret\"", "{secret}", "{\"a\":secret}", "[\"secret\"]", "{\"secret\":1"] {
+            let error = JsonFields::parse(body.as_bytes()).err().unwrap().to_string();
+            assert!(error.contains("JSON body") && !error.contains("secret"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_picture_is_borrowed_unless_it_has_escapes() {
+        let Text(plain) = serde_json::from_str("\"AAAA\"").unwrap();
+        assert!(matches!(plain, Cow::Borrowed("AAAA")));
+        let Text(escaped) = serde_json::from_str("\"AA\\/A\"").unwrap();
+        assert_eq!(escaped, "AA/A");
+    }
+
+    #[test]
+    fn a_long_list_is_counted_and_not_kept() {
+        let body = format!("{{\"image\":\"AAAA\",\"prompts\":[{}\"\"]}}", "\"\",".repeat(1_000_000));
+        let error = JsonFields::parse(body.as_bytes()).unwrap().unwrap().into_classify_request().unwrap_err();
+        assert_eq!(error.to_string(), "'prompts' has 1000001 entries, the limit is 1000");
+    }
+}

@@ -65,9 +65,16 @@ pub(super) fn router(facade: Facade) -> Router {
         .route("/v1/embed/image", post(embed::image))
         .route("/v1/embed/text", post(embed::text))
         .route_layer(middleware::from_fn_with_state(facade.clone(), security::check_key));
-    open.merge(guarded)
+    let endpoints = open
+        .merge(guarded)
         .fallback(|| async { ApiError::not_found() })
-        .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() })
+        .method_not_allowed_fallback(|| async { ApiError::method_not_allowed() });
+    with_layers(endpoints, facade)
+}
+
+/// Puts around all endpoints what applies to every request.
+fn with_layers(endpoints: Router<Facade>, facade: Facade) -> Router {
+    endpoints
         .layer(middleware::from_fn_with_state(facade.clone(), security::check_source))
         .layer(CatchPanicLayer::custom(|_| ApiError::internal().into_response()))
         .layer(middleware::from_fn(finish))
@@ -85,4 +92,31 @@ async fn finish(request: Request, next: Next) -> Response {
     let (status, elapsed) = (response.status().as_u16(), started.elapsed());
     tracing::debug!(%method, path, status, ?elapsed, "answered");
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::{backend::BackendError, config::Settings};
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_without_details() {
+        let settings = Arc::new(Settings::default());
+        let options = watch::Sender::new(Arc::new(Options::new(&settings, Vec::new(), String::new())));
+        let no_model = Arc::new(|_: &Settings| Err(BackendError::Unavailable(String::new())));
+        let facade = Facade::new(Engine::start(settings, no_model).unwrap(), options.subscribe());
+        let endpoints =
+            Router::new().route("/", get(|| async { panic!("secret, as this test wants it") as () }));
+
+        let request = Request::builder().uri("/").body(Body::empty()).unwrap();
+        let response = with_layers(endpoints, facade).oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 500);
+        assert_eq!(response.headers()[header::X_CONTENT_TYPE_OPTIONS], "nosniff");
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert_eq!(body, r#"{"error":"Internal server error","code":"internal"}"#);
+    }
 }

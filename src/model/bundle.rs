@@ -1,12 +1,12 @@
 //! The bundle as the program uses it: read, checked for sense, not yet for damage.
 
 use std::{
-    fmt, fs, io,
+    fmt, io,
     path::{Path, PathBuf},
 };
 
 use super::{BundleError, manifest, search};
-use crate::clip::ImageSpec;
+use crate::{clip::ImageSpec, yaml};
 
 /// A model bundle whose `model.yaml` is in order.
 ///
@@ -130,7 +130,7 @@ impl Bundle {
     /// `model.yaml` is missing, unreadable, or not in order.
     pub fn open(dir: &Path) -> Result<Self, BundleError> {
         let name = dir.file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let bytes = read_manifest(&dir.join(manifest::FILE_NAME)).map_err(|error| match error.kind() {
+        let bytes = yaml::load(&dir.join(manifest::FILE_NAME)).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
                 BundleError::Missing { name: name.clone(), file: manifest::FILE_NAME.to_owned() }
             }
@@ -142,13 +142,4 @@ impl Bundle {
         })?;
         manifest::parse(&bytes, &name, dir)
     }
-}
-
-/// Reads no more than decides that the file is too large.
-fn read_manifest(path: &Path) -> io::Result<Vec<u8>> {
-    use io::Read as _;
-
-    let mut bytes = Vec::new();
-    fs::File::open(path)?.take(crate::yaml::MAX_BYTES as u64 + 1).read_to_end(&mut bytes)?;
-    Ok(bytes)
 }

@@ -3,6 +3,7 @@
 use std::{fmt::Display, ops::RangeInclusive, path::Path};
 
 use serde::Deserialize;
+use serde_saphyr::DuplicateKeyPolicy;
 
 use super::{
     Artefact, Bundle, BundleError, HefEncoder, OnnxEncoder, Tower, TowerKind, search::is_bundle_name,
@@ -111,7 +112,7 @@ struct File {
 pub(super) fn parse(bytes: &[u8], folder_name: &str, dir: &Path) -> Result<Bundle, BundleError> {
     let invalid =
         |line, message| BundleError::InvalidManifest { name: folder_name.to_owned(), line, message };
-    let manifest: Manifest = yaml::read(bytes)
+    let manifest: Manifest = yaml::read(bytes, DuplicateKeyPolicy::Error)
         .map_err(|error| invalid(error.position.map(|position| position.line), error.message))?;
     manifest.into_bundle(folder_name, dir).map_err(|message| invalid(None, message))
 }

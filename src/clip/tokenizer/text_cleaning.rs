@@ -29,3 +29,42 @@ fn without_terminal_escapes(text: &str) -> String {
     }
     stripped
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What `lower(whitespace_clean(basic_clean(text)))` of OpenAI's CLIP gives, with ftfy 6.3.
+    #[test]
+    fn cleans_as_openai_does() {
+        let rows = [
+            ("", ""),
+            ("  A  Photo\t\r\nof\u{a0}a\u{3000}CAT\u{2028} ", "a photo of a cat"),
+            // ftfy: curly quotes, ligatures, width, composition, control characters, terminal colours.
+            ("l’humanité “quoted”", "l'humanité \"quoted\""),
+            ("ﬁne ﬂow Ǆ", "fine flow dž"),
+            ("ＬＯＵＤ　ﾊﾝｶｸ ｶﾞ", "loud ハンカク ガ"),
+            ("cafe\u{301}", "café"),
+            ("\u{feff}null\0byte\u{7f}", "nullbyte"),
+            ("\x1b[1;31mred\x1b[0m", "red"),
+            ("\x1b[31<mred", "[31<mred"),
+            // ftfy: mojibake, once and twice over, and what only looks like it.
+            ("schÃ¶n", "schön"),
+            ("donâ€™t", "don't"),
+            ("donÃ¢â‚¬â„¢t", "don't"),
+            ("РџСЂРёРІРµС‚", "привет"),
+            ("voilÃ  le travail", "voilà le travail"),
+            ("são ÂNGELO", "são ângelo"),
+            // Entities, escaped up to thrice, with and without semicolon, and what is none.
+            ("&lt;b&gt; &amp;amp;eacute; &EACUTE;", "<b> é é"),
+            ("&copy 1 &notit; &ampamp; &#39;&#x27;&#8217;", "© 1 ¬it; & '''"),
+            ("&#0;&#128;&#xD800;&#x110000;&#1;|", "\u{fffd}€\u{fffd}\u{fffd}|"),
+            ("AT&T &nosuch; &", "at&t &nosuch; &"),
+            // Lower case as Python's, the final sigma included.
+            ("ΟΔΟΣ İ ẞ", "οδος i\u{307} ß"),
+        ];
+        for (text, expected) in rows {
+            assert_eq!(clean(text), expected, "{text:?}");
+        }
+    }
+}

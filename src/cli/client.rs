@@ -1,0 +1,389 @@
+//! The service as seen over the bus: one method for each request, and every error as a sentence.
+
+use std::{fs::File, time::Duration};
+
+use futures_util::{StreamExt, stream};
+use thiserror::Error;
+use tokio::{
+    sync::OnceCell,
+    time::{Instant, sleep, timeout_at},
+};
+use zbus::{
+    Connection, DBusError, DeserializeDict, Fd, SerializeDict, Type, connection,
+    fdo::{self, PropertiesProxy},
+    proxy,
+};
+
+use super::{
+    Exit,
+    console::{escape, reason},
+};
+use crate::dbus::Bus;
+
+/// The interface, and equally the well-known name.
+const INTERFACE: &str = "org.hailo.Clip1";
+const PATH: &str = "/org/hailo/Clip1";
+
+/// Pauses before a refused request is sent again: the first, and the longest.
+const BACKOFF: Duration = Duration::from_millis(50);
+const LONGEST_BACKOFF: Duration = Duration::from_secs(1);
+
+/// Options of `ClassifyFd`; what is `None` is left to the service.
+#[derive(Clone, Debug, Default, SerializeDict, Type)]
+#[zbus(signature = "a{sv}")]
+pub(super) struct ClassifyOptions {
+    pub(super) top_k: Option<u32>,
+    pub(super) threshold: Option<f64>,
+    pub(super) templates: Option<Vec<String>>,
+    pub(super) apply_softmax: Option<bool>,
+    pub(super) logit_scale: Option<f64>,
+    pub(super) timeout_ms: Option<u32>,
+}
+
+/// Details of a classification.
+#[derive(Debug, DeserializeDict, Type)]
+#[zbus(signature = "a{sv}")]
+pub(super) struct Details {
+    pub(super) inference_time_ms: f64,
+    pub(super) model: String,
+    pub(super) backend: String,
+}
+
+/// Prompts with their scores, best first.
+pub(super) struct Classified {
+    pub(super) classifications: Vec<(String, f32)>,
+    pub(super) details: Details,
+}
+
+/// The service's properties. One that an older service lacks is `None`.
+#[derive(Debug, DeserializeDict, Type)]
+#[zbus(signature = "a{sv}", rename_all = "PascalCase")]
+pub(super) struct Properties {
+    pub(super) state: String,
+    pub(super) version: Option<String>,
+    pub(super) model: Option<String>,
+    pub(super) backend: Option<String>,
+    pub(super) device: Option<String>,
+    pub(super) embedding_dimension: Option<u32>,
+    pub(super) image_size: Option<u32>,
+    pub(super) queue_depth: Option<u32>,
+    pub(super) max_queue_size: Option<u32>,
+    pub(super) last_error: Option<String>,
+}
+
+#[proxy(
+    interface = "org.hailo.Clip1",
+    default_service = "org.hailo.Clip1",
+    default_path = "/org/hailo/Clip1"
+)]
+trait Clip {
+    fn classify_fd(
+        &self,
+        image: Fd<'_>,
+        prompts: &[String],
+        options: &ClassifyOptions,
+    ) -> Result<(Vec<(String, f64)>, Details), Reply>;
+    fn embed_image_fd(&self, image: Fd<'_>) -> Result<Vec<f64>, Reply>;
+    fn embed_texts(&self, texts: &[String]) -> Result<Vec<Vec<f64>>, Reply>;
+}
+
+/// `org.freedesktop.DBus.Properties`, once as a question that starts the service and once not.
+#[proxy(
+    interface = "org.freedesktop.DBus.Properties",
+    default_service = "org.hailo.Clip1",
+    default_path = "/org/hailo/Clip1"
+)]
+trait ServiceProperties {
+    #[zbus(name = "GetAll")]
+    fn get_all(&self, interface: &str) -> Result<Properties, Reply>;
+    #[zbus(name = "GetAll", no_autostart)]
+    fn peek_all(&self, interface: &str) -> Result<Properties, Reply>;
+}
+
+/// An error as it comes over the bus.
+#[derive(Debug, DBusError)]
+#[zbus(prefix = "org.hailo.Clip1.Error")]
+enum Reply {
+    #[zbus(error)]
+    Bus(zbus::Error),
+    InvalidArgument(String),
+    InvalidImage(String),
+    TooLarge(String),
+    QueueFull(String),
+    Timeout(String),
+    NotReady(String),
+    BackendFailed(String),
+    NotAuthorized(String),
+    NoSuchModel(String),
+}
+
+/// Why the service did not answer, for people.
+#[derive(Debug, Error)]
+pub(super) enum ServiceError {
+    #[error("cannot connect to {bus} ({reason}); is D-Bus running? --bus chooses another bus")]
+    NoBus { bus: Bus, reason: String },
+    #[error(
+        "the service is not running; start it with \"systemctl start hailo-clip\" \
+         ({INTERFACE} has no owner on {0})"
+    )]
+    NotRunning(Bus),
+    #[error("the service did not start ({0}); \"journalctl -u hailo-clip -e\" says why")]
+    NotStarted(String),
+    #[error("you may not use the service ({0}); members of the group hailo-clip may")]
+    Denied(String),
+    #[error("the service is not ready: {0}")]
+    NotReady(String),
+    #[error("the service stopped before it answered; \"journalctl -u hailo-clip -e\" says why")]
+    Lost,
+    #[error("the service does not understand this command ({0}); are both of the same version?")]
+    Incompatible(String),
+    #[error("the service refused the request: {0}")]
+    InvalidArgument(String),
+    #[error("not a picture that the service can decode (JPEG, PNG, WebP, GIF, BMP, TIFF)")]
+    InvalidImage,
+    #[error("too large: {0}")]
+    TooLarge(String),
+    #[error("the service is busy ({0}); try again later")]
+    QueueFull(String),
+    #[error("{0}; --timeout gives it more time")]
+    Timeout(String),
+    #[error("the service failed: {0}; \"journalctl -u hailo-clip -e\" may say more")]
+    Failed(String),
+}
+
+impl ServiceError {
+    pub(super) fn exit(&self) -> Exit {
+        match self {
+            Self::InvalidImage | Self::TooLarge(_) => Exit::BadInput,
+            Self::NoBus { .. }
+            | Self::NotRunning(_)
+            | Self::NotStarted(_)
+            | Self::Denied(_)
+            | Self::NotReady(_)
+            | Self::Lost
+            | Self::Incompatible(_) => Exit::Unavailable,
+            Self::InvalidArgument(_) | Self::QueueFull(_) | Self::Timeout(_) | Self::Failed(_) => {
+                Exit::Unanswered
+            }
+        }
+    }
+
+    /// Whether the next picture would fare no better.
+    pub(super) fn concerns_all(&self) -> bool {
+        self.exit() == Exit::Unavailable || matches!(self, Self::InvalidArgument(_))
+    }
+}
+
+/// A connection to the service, made at the first request.
+pub(super) struct Client {
+    bus: Bus,
+    timeout: Duration,
+    connection: OnceCell<Connection>,
+}
+
+impl Client {
+    /// A client that waits at most `timeout` for each answer.
+    pub(super) fn new(bus: Bus, timeout: Duration) -> Self {
+        Self { bus, timeout, connection: OnceCell::new() }
+    }
+
+    /// Ranks `prompts` for the picture in `image`.
+    pub(super) async fn classify(
+        &self,
+        image: &File,
+        prompts: &[String],
+        options: &ClassifyOptions,
+    ) -> Result<Classified, ServiceError> {
+        let (classifications, details) = self
+            .request(async |remaining| {
+                let timeout_ms = Some(u32::try_from(remaining.as_millis()).unwrap_or(u32::MAX));
+                let options = ClassifyOptions { timeout_ms, ..options.clone() };
+                self.clip().await?.classify_fd(image.into(), prompts, &options).await
+            })
+            .await?;
+        let classifications =
+            classifications.into_iter().map(|(text, score)| (text, single(score))).collect();
+        Ok(Classified { classifications, details })
+    }
+
+    /// The embedding of the picture in `image`.
+    pub(super) async fn embed_image(&self, image: &File) -> Result<Vec<f32>, ServiceError> {
+        let embedding = self.request(async |_| self.clip().await?.embed_image_fd(image.into()).await).await?;
+        Ok(embedding.into_iter().map(single).collect())
+    }
+
+    /// The embeddings of `texts`, in order.
+    pub(super) async fn embed_texts(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, ServiceError> {
+        let embeddings = self.request(async |_| self.clip().await?.embed_texts(texts).await).await?;
+        if embeddings.len() != texts.len() {
+            return Err(ServiceError::Incompatible(format!(
+                "{} embeddings for {} texts",
+                embeddings.len(),
+                texts.len()
+            )));
+        }
+        Ok(embeddings.into_iter().map(|embedding| embedding.into_iter().map(single).collect()).collect())
+    }
+
+    /// Name of the service's model.
+    pub(super) async fn model(&self) -> Result<String, ServiceError> {
+        let properties = self.request(async |_| self.properties().await?.get_all(INTERFACE).await).await?;
+        Ok(properties.model.unwrap_or_default())
+    }
+
+    /// The service's properties; does not start it.
+    pub(super) async fn status(&self) -> Result<Properties, ServiceError> {
+        self.request(async |_| self.properties().await?.peek_all(INTERFACE).await).await
+    }
+
+    /// Sends a request until it is answered, refused for good, or out of time. A service that loads its model
+    /// is waited for; one with a full queue is asked again. The request is told how much time remains.
+    async fn request<T>(&self, send: impl AsyncFn(Duration) -> Result<T, Reply>) -> Result<T, ServiceError> {
+        let deadline = Instant::now() + self.timeout;
+        let mut pause = BACKOFF;
+        loop {
+            let remaining = deadline.saturating_duration_since(Instant::now());
+            let Ok(result) = timeout_at(deadline, send(remaining)).await else {
+                return Err(ServiceError::Timeout(format!("no answer within {:?}", self.timeout)));
+            };
+            let error = match result {
+                Ok(answer) => return Ok(answer),
+                Err(reply) => self.explain(reply),
+            };
+            match error {
+                ServiceError::NotReady(_) => self.until_serving(deadline).await?,
+                ServiceError::QueueFull(_) => {}
+                error => return Err(error),
+            }
+            if Instant::now() + pause >= deadline {
+                return Err(error);
+            }
+            sleep(pause).await;
+            pause = (2 * pause).min(LONGEST_BACKOFF);
+        }
+    }
+
+    /// Waits while the model is being loaded.
+    async fn until_serving(&self, deadline: Instant) -> Result<(), ServiceError> {
+        timeout_at(deadline, self.wait_for_state())
+            .await
+            .unwrap_or_else(|_| {
+                Err(Reply::NotReady(format!(
+                    "it still loads its model after {:?}; try again shortly",
+                    self.timeout
+                )))
+            })
+            .map_err(|reply| self.explain(reply))
+    }
+
+    async fn wait_for_state(&self) -> Result<(), Reply> {
+        let connection = self.connection().await?;
+        let signals = PropertiesProxy::new(connection, INTERFACE, PATH).await?;
+        // Listening starts before the first look, so that no change falls between.
+        let mut changes = stream::select(
+            signals.receive_properties_changed().await?.map(drop),
+            signals.inner().receive_owner_changed().await?.map(drop),
+        );
+        let properties = self.properties().await?;
+        loop {
+            let now = properties.get_all(INTERFACE).await?;
+            match now.state.as_str() {
+                "ready" | "degraded" => return Ok(()),
+                "starting" | "loading" => changes.next().await,
+                state => {
+                    let error = now.last_error.filter(|error| !error.is_empty());
+                    return Err(Reply::NotReady(
+                        error.unwrap_or_else(|| format!("its state is \"{state}\"")),
+                    ));
+                }
+            };
+        }
+    }
+
+    async fn clip(&self) -> zbus::Result<ClipProxy<'_>> {
+        ClipProxy::new(self.connection().await?).await
+    }
+
+    async fn properties(&self) -> zbus::Result<ServicePropertiesProxy<'_>> {
+        ServicePropertiesProxy::new(self.connection().await?).await
+    }
+
+    async fn connection(&self) -> zbus::Result<&Connection> {
+        self.connection
+            .get_or_try_init(|| {
+                match &self.bus {
+                    Bus::System => connection::Builder::system(),
+                    Bus::Session => connection::Builder::session(),
+                    Bus::Address(address) => connection::Builder::address(address.clone()),
+                }
+                .build()
+            })
+            .await
+    }
+
+    /// The one place where a reply becomes a sentence.
+    fn explain(&self, reply: Reply) -> ServiceError {
+        match reply {
+            Reply::InvalidArgument(text) | Reply::NoSuchModel(text) => {
+                ServiceError::InvalidArgument(escape(&text))
+            }
+            Reply::InvalidImage(_) => ServiceError::InvalidImage,
+            Reply::TooLarge(text) => ServiceError::TooLarge(escape(&text)),
+            Reply::QueueFull(text) => ServiceError::QueueFull(escape(&text)),
+            Reply::Timeout(text) => ServiceError::Timeout(escape(&text)),
+            Reply::NotReady(text) => ServiceError::NotReady(escape(&text)),
+            Reply::BackendFailed(text) => ServiceError::Failed(escape(&text)),
+            Reply::NotAuthorized(text) => ServiceError::Denied(escape(&text)),
+            Reply::Bus(zbus::Error::FDO(error)) => self.explain_bus(*error),
+            Reply::Bus(zbus::Error::InputOutput(_)) if self.connection.initialized() => ServiceError::Lost,
+            Reply::Bus(error) if self.connection.initialized() => {
+                ServiceError::Incompatible(error.to_string())
+            }
+            Reply::Bus(error) => {
+                let reason = match error {
+                    zbus::Error::Connection(error, _) | zbus::Error::InputOutput(error) => reason(&error),
+                    error => error.to_string(),
+                };
+                ServiceError::NoBus { bus: self.bus.clone(), reason }
+            }
+        }
+    }
+
+    /// The bus's own errors. Which there are is up to the bus, so the rest is told as it comes.
+    fn explain_bus(&self, error: fdo::Error) -> ServiceError {
+        use fdo::Error as E;
+        match error {
+            E::ServiceUnknown(_) | E::NameHasNoOwner(_) => ServiceError::NotRunning(self.bus.clone()),
+            E::AccessDenied(_) | E::AuthFailed(_) | E::InteractiveAuthorizationRequired(_) => {
+                ServiceError::Denied(format!("{} says no", self.bus))
+            }
+            E::NoReply(_) | E::Disconnected(_) => ServiceError::Lost,
+            E::UnknownMethod(text)
+            | E::UnknownObject(text)
+            | E::UnknownInterface(text)
+            | E::UnknownProperty(text)
+            | E::InvalidArgs(text)
+            | E::InvalidSignature(text) => ServiceError::Incompatible(escape(&text)),
+            E::TimedOut(text)
+            | E::SpawnExecFailed(text)
+            | E::SpawnForkFailed(text)
+            | E::SpawnChildExited(text)
+            | E::SpawnChildSignaled(text)
+            | E::SpawnFailed(text)
+            | E::SpawnFailedToSetup(text)
+            | E::SpawnConfigInvalid(text)
+            | E::SpawnServiceNotValid(text)
+            | E::SpawnServiceNotFound(text)
+            | E::SpawnPermissionsInvalid(text)
+            | E::SpawnFileInvalid(text)
+            | E::SpawnNoMemory(text) => ServiceError::NotStarted(escape(&text)),
+            E::ZBus(error) => ServiceError::Incompatible(error.to_string()),
+            error => ServiceError::Failed(escape(&error.to_string())),
+        }
+    }
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "the service computes in f32; D-Bus has doubles alone")]
+fn single(value: f64) -> f32 {
+    value as f32
+}

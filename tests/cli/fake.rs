@@ -1,0 +1,388 @@
+//! A private message bus, and on it an `org.hailo.Clip1` that answers from a script.
+
+use std::{
+    collections::VecDeque,
+    fs::{self, File},
+    io::{BufRead, BufReader, Read},
+    os::fd::AsFd,
+    path::PathBuf,
+    process::{Child, Command, Output, Stdio},
+    sync::{Arc, Mutex, mpsc},
+};
+
+use nix::fcntl::{FcntlArg, SealFlag, fcntl};
+use tempfile::TempDir;
+use tokio::{runtime::Runtime, sync::watch};
+use zbus::{Connection, DBusError, DeserializeDict, Fd, SerializeDict, Type, connection, interface};
+
+const NAME: &str = "org.hailo.Clip1";
+const PATH: &str = "/org/hailo/Clip1";
+
+/// A message bus of its own; ends with the value.
+pub(crate) struct Bus {
+    daemon: Child,
+    pub(crate) address: String,
+    pub(crate) folder: TempDir,
+}
+
+impl Bus {
+    pub(crate) fn start() -> Self {
+        Self::with_config("")
+    }
+
+    /// `extra` is added to the bus's configuration; `@` in it stands for the bus's folder.
+    pub(crate) fn with_config(extra: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().to_str().unwrap();
+        let config = format!(
+            "<busconfig><type>session</type><listen>unix:tmpdir={path}</listen><auth>EXTERNAL</auth>\
+             <policy context='default'><allow send_destination='*'/><allow receive_sender='*'/><allow own='*'/></policy>{}</busconfig>",
+            extra.replace('@', path)
+        );
+        fs::write(folder.path().join("bus.conf"), config).unwrap();
+        let mut daemon = Command::new("dbus-daemon")
+            .args(["--nofork", "--nopidfile", "--print-address"])
+            .arg(format!("--config-file={path}/bus.conf"))
+            .stdout(Stdio::piped())
+            // It logs every refusal that a test provokes.
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut address = String::new();
+        BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut address).unwrap();
+        assert!(!address.is_empty(), "the bus did not start");
+        Self { daemon, address: address.trim().to_owned(), folder }
+    }
+
+    /// `hailo-clip` with this bus, to be run in the bus's folder.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hailo-clip"));
+        command
+            .args(arguments)
+            .env("HAILO_CLIP_BUS", &self.address)
+            .env_remove("NO_COLOR")
+            .env_remove("CLICOLOR_FORCE")
+            .env("TERM", "xterm-256color")
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null());
+        command
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
+        self.command(arguments).output().unwrap().into()
+    }
+
+    /// Puts a file into the bus's folder.
+    pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        let path = self.folder.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(&path, content).unwrap();
+        path
+    }
+}
+
+impl Drop for Bus {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+/// What a process left behind.
+#[derive(Debug)]
+pub(crate) struct Finished {
+    pub(crate) code: Option<i32>,
+    pub(crate) out: String,
+    pub(crate) err: String,
+}
+
+impl From<Output> for Finished {
+    fn from(output: Output) -> Self {
+        Self {
+            code: output.status.code(),
+            out: String::from_utf8(output.stdout).unwrap(),
+            err: String::from_utf8(output.stderr).unwrap(),
+        }
+    }
+}
+
+impl Finished {
+    /// Standard output of a command that did all it should, without a word of complaint.
+    #[track_caller]
+    pub(crate) fn success(self) -> String {
+        assert_eq!((self.code, self.err.as_str()), (Some(0), ""), "{}", self.out);
+        self.out
+    }
+
+    /// Standard error of a command that failed so.
+    #[track_caller]
+    pub(crate) fn failure(self, code: i32) -> String {
+        assert_eq!(self.code, Some(code), "{}{}", self.out, self.err);
+        self.err
+    }
+}
+
+/// What the service was asked.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Call {
+    pub(crate) image: Vec<u8>,
+    pub(crate) prompts: Vec<String>,
+    pub(crate) options: Options,
+    /// Whether the picture came in memory that nobody can change.
+    pub(crate) sealed: bool,
+}
+
+/// Options as they came.
+#[derive(Clone, Debug, Default, DeserializeDict, Type)]
+#[zbus(signature = "a{sv}")]
+pub(crate) struct Options {
+    pub(crate) top_k: Option<u32>,
+    pub(crate) threshold: Option<f64>,
+    pub(crate) templates: Option<Vec<String>>,
+    pub(crate) apply_softmax: Option<bool>,
+    pub(crate) logit_scale: Option<f64>,
+    pub(crate) timeout_ms: Option<u32>,
+}
+
+#[derive(SerializeDict, Type)]
+#[zbus(signature = "a{sv}")]
+struct Details {
+    inference_time_ms: f64,
+    model: String,
+    backend: String,
+    image_ms: f64,
+}
+
+/// The service's refusals.
+#[derive(Clone, Debug, DBusError)]
+#[zbus(prefix = "org.hailo.Clip1.Error")]
+pub(crate) enum Refusal {
+    #[zbus(error)]
+    Bus(zbus::Error),
+    InvalidArgument(String),
+    InvalidImage(String),
+    TooLarge(String),
+    QueueFull(String),
+    Timeout(String),
+    NotReady(String),
+    BackendFailed(String),
+    NotAuthorized(String),
+}
+
+/// What test and service share.
+struct Script {
+    refusals: Mutex<VecDeque<Refusal>>,
+    calls: Mutex<mpsc::Sender<Call>>,
+    answered: watch::Sender<Vec<Vec<u8>>>,
+    state: Mutex<String>,
+}
+
+/// The service. A picture's bytes say what becomes of it: `broken` is refused, `silent` is never answered,
+/// `after X` is answered once X was, `vanish` ends the service; all else is classified.
+struct Service(Arc<Script>);
+
+impl Service {
+    async fn receive(&self, call: Call, connection: &Connection) -> Result<Vec<u8>, Refusal> {
+        let image = call.image.clone();
+        self.0.calls.lock().unwrap().send(call).unwrap();
+        if !["ready", "degraded"].contains(&self.0.state.lock().unwrap().as_str()) {
+            return Err(Refusal::NotReady("the model is being loaded".to_owned()));
+        }
+        if let Some(refusal) = self.0.refusals.lock().unwrap().pop_front() {
+            return Err(refusal);
+        }
+        match image.as_slice() {
+            b"broken" => return Err(Refusal::InvalidImage("Failed to decode image".to_owned())),
+            b"silent" => std::future::pending().await,
+            b"vanish" => connection.clone().close().await.unwrap(),
+            _ => {}
+        }
+        if let Some(other) = image.strip_prefix(b"after ") {
+            let mut answered = self.0.answered.subscribe();
+            answered.wait_for(|answered| answered.iter().any(|image| image == other)).await.unwrap();
+        }
+        Ok(image)
+    }
+}
+
+#[interface(name = "org.hailo.Clip1")]
+impl Service {
+    async fn classify_fd(
+        &self,
+        image: Fd<'_>,
+        prompts: Vec<String>,
+        options: Options,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<(Vec<(String, f64)>, Details), Refusal> {
+        let (image, sealed) = read(&image);
+        let softmax = options.apply_softmax != Some(false) && prompts.len() > 1;
+        let top_k = options.top_k.map_or(prompts.len(), |top_k| top_k as usize);
+        let classifications = prompts
+            .iter()
+            .zip(1..)
+            .map(|(text, rank)| {
+                (text.clone(), if softmax { 0.5_f64.powi(rank) } else { 0.375 - f64::from(rank) / 8.0 })
+            })
+            .take(top_k)
+            .collect();
+        let image = self.receive(Call { image, prompts, options, sealed }, connection).await?;
+        self.0.answered.send_modify(|answered| answered.push(image));
+        let details = Details {
+            inference_time_ms: 12.5,
+            model: "fake".to_owned(),
+            backend: "cpu".to_owned(),
+            image_ms: 10.0,
+        };
+        Ok((classifications, details))
+    }
+
+    async fn embed_image_fd(
+        &self,
+        image: Fd<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Vec<f64>, Refusal> {
+        let (image, sealed) = read(&image);
+        let image = self.receive(Call { image, sealed, ..Call::default() }, connection).await?;
+        Ok(embedding(image.len()))
+    }
+
+    async fn embed_texts(
+        &self,
+        texts: Vec<String>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<Vec<Vec<f64>>, Refusal> {
+        let embeddings = texts.iter().map(|text| embedding(text.len())).collect();
+        self.receive(Call { prompts: texts, ..Call::default() }, connection).await?;
+        Ok(embeddings)
+    }
+
+    #[zbus(property)]
+    fn state(&self) -> String {
+        self.0.state.lock().unwrap().clone()
+    }
+
+    #[zbus(property)]
+    fn last_error(&self) -> String {
+        match self.state().as_str() {
+            "failed" => "model.onnx is damaged".to_owned(),
+            _ => String::new(),
+        }
+    }
+
+    #[zbus(property)]
+    fn model(&self) -> &str {
+        "fake"
+    }
+
+    #[zbus(property)]
+    fn backend(&self) -> &str {
+        "cpu"
+    }
+
+    #[zbus(property)]
+    fn version(&self) -> &str {
+        "1.2.3"
+    }
+
+    #[zbus(property)]
+    fn embedding_dimension(&self) -> u32 {
+        3
+    }
+
+    #[zbus(property)]
+    fn image_size(&self) -> u32 {
+        224
+    }
+
+    #[zbus(property)]
+    fn queue_depth(&self) -> u32 {
+        1
+    }
+
+    #[zbus(property)]
+    fn max_queue_size(&self) -> u32 {
+        8
+    }
+}
+
+/// The embedding of whatever has this length in bytes. A tenth is not exact in f32.
+fn embedding(length: usize) -> Vec<f64> {
+    vec![length as f64, f64::from(0.1_f32), -0.25]
+}
+
+fn read(image: &Fd<'_>) -> (Vec<u8>, bool) {
+    let mut file = File::from(image.as_fd().try_clone_to_owned().unwrap());
+    let sealed = fcntl(&file, FcntlArg::F_GET_SEALS)
+        .is_ok_and(|seals| SealFlag::from_bits_truncate(seals).contains(SealFlag::F_SEAL_WRITE));
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).unwrap();
+    (bytes, sealed)
+}
+
+/// The service on a bus of its own.
+pub(crate) struct Fake {
+    script: Arc<Script>,
+    calls: mpsc::Receiver<Call>,
+    connection: Connection,
+    runtime: Runtime,
+    pub(crate) bus: Bus,
+}
+
+impl Fake {
+    pub(crate) fn start() -> Self {
+        Self::in_state("ready")
+    }
+
+    pub(crate) fn in_state(state: &str) -> Self {
+        let bus = Bus::start();
+        let runtime =
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        let (sender, calls) = mpsc::channel();
+        let script = Arc::new(Script {
+            refusals: Mutex::default(),
+            calls: Mutex::new(sender),
+            answered: watch::Sender::default(),
+            state: Mutex::new(state.to_owned()),
+        });
+        let service = Service(script.clone());
+        let connection = runtime
+            .block_on(async {
+                let builder = connection::Builder::address(bus.address.as_str());
+                builder.serve_at(PATH, service).name(NAME).build().await
+            })
+            .unwrap();
+        Self { script, calls, connection, runtime, bus }
+    }
+
+    /// Lets the next call be refused so.
+    pub(crate) fn refuse(&self, refusal: Refusal) {
+        self.script.refusals.lock().unwrap().push_back(refusal);
+    }
+
+    /// Waits for the next call.
+    pub(crate) fn next_call(&self) -> Call {
+        self.calls.recv().unwrap()
+    }
+
+    /// Calls so far that nobody has looked at.
+    pub(crate) fn calls(&self) -> Vec<Call> {
+        self.calls.try_iter().collect()
+    }
+
+    /// Changes the state and tells the bus.
+    pub(crate) fn set_state(&self, state: &str) {
+        state.clone_into(&mut self.script.state.lock().unwrap());
+        self.runtime.block_on(async {
+            let service = self.connection.object_server().interface::<_, Service>(PATH).await.unwrap();
+            service.get().await.state_changed(service.signal_emitter()).await.unwrap();
+        });
+    }
+
+    pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
+        self.bus.run(arguments)
+    }
+
+    pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
+        self.bus.file(name, content)
+    }
+}
