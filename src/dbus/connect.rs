@@ -49,13 +49,13 @@ impl fmt::Display for Bus {
 #[derive(Debug, Error)]
 #[error("cannot connect to {bus}: {source}; is the bus running? (--bus names another)")]
 pub struct ConnectError {
-    bus: Bus,
+    bus: String,
     source: zbus::Error,
 }
 
 impl ConnectError {
     pub(super) fn new(bus: &Bus, source: zbus::Error) -> Self {
-        Self { bus: bus.clone(), source }
+        Self { bus: bus.to_string(), source }
     }
 }
 
