@@ -115,15 +115,21 @@ async fn an_expected_continue_is_sent_for_a_body_that_is_wanted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_sends_everything_before_it_reads_gets_its_413() {
+async fn a_client_that_sends_everything_before_it_reads_gets_its_answer() {
     let limit = 1 << 20;
     let service = Service::ready_with(|_, options| options.max_body_bytes = limit).await;
     let excess = vec![b' '; 16 * limit];
 
-    let mut stream = service.connect().await;
-    send(&mut stream, body_head(&[("Content-Length", &excess.len().to_string())])).await;
-    send(&mut stream, &excess).await;
-    assert_eq!(read_answer(&mut stream).await.0, 413);
+    for (path, status) in [("/v1/classify", 413), ("/v1/nowhere", 404), ("/health", 405)] {
+        let mut stream = service.connect().await;
+        let headers =
+            [("Content-Type", "application/json".to_owned()), ("Content-Length", excess.len().to_string())];
+        send(&mut stream, head("POST", path, &headers)).await;
+        send(&mut stream, &excess).await;
+        let answer = read_answer(&mut stream).await;
+        assert_eq!(answer.0, status);
+        assert!(answer.1.contains("connection: close"), "{}", answer.1);
+    }
 
     let mut stream = service.connect().await;
     send(&mut stream, body_head(&[("Transfer-Encoding", "chunked")])).await;
