@@ -1,5 +1,7 @@
 //! Where log records go: to the journal with their fields, or to stderr as lines.
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::{
     EnvFilter, Registry,
     filter::LevelFilter,
@@ -27,7 +29,10 @@ pub(super) fn init(logging: Logging) -> LogLevelHandle {
     let sink = match journal() {
         Some(journal) => journal,
         None => match logging.format {
-            LogFormat::Text => fmt::layer().with_writer(std::io::stderr).with_target(false).boxed(),
+            LogFormat::Text => {
+                let colours = std::io::stderr().is_terminal();
+                fmt::layer().with_writer(std::io::stderr).with_ansi(colours).with_target(false).boxed()
+            }
             LogFormat::Json => fmt::layer().json().with_writer(std::io::stderr).boxed(),
         },
     };

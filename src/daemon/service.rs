@@ -32,8 +32,6 @@ pub(super) enum ServiceError {
     #[error("{0}")]
     ApiKeys(String),
     #[error(transparent)]
-    Connect(#[from] dbus::ConnectError),
-    #[error(transparent)]
     Serve(#[from] dbus::ServeError),
     #[error("the connection to the message bus was lost")]
     BusLost,
@@ -57,8 +55,7 @@ pub(super) async fn run(
     let settings = Arc::new(settings);
     let engine = Engine::start(Arc::clone(&settings), loader::loader(arguments.models.clone()))?;
 
-    let connection = dbus::connect(&arguments.bus).await?;
-    let bus = dbus::serve(connection, engine.clone(), dbus::Limits::default()).await?;
+    let bus = dbus::serve(&arguments.bus, engine.clone(), dbus::Limits::default()).await?;
 
     let shutdown = CancellationToken::new();
     let server = http::Server::new(engine.clone(), options.subscribe());
