@@ -5,6 +5,9 @@ PYTHON := /usr/bin/python3
 VIT_B32 := target/vit-b-32
 export HAILO_CLIP_VIT_B32 := $(CURDIR)/$(VIT_B32)
 
+# Tests may fail where they stand.
+TESTS_MAY := -A clippy::unwrap_used -A clippy::cast_possible_truncation
+
 .PHONY: help demo test lint bench packages vit-b32 demo-eval demo-train clean
 
 help:
@@ -29,7 +32,8 @@ test: packages vit-b32
 
 lint: packages
 	$(CARGO) fmt --all --check
-	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --workspace -- -D warnings
+	$(CARGO) clippy --workspace --all-targets -- -D warnings $(TESTS_MAY)
 	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
 	./tools/cargo-deny
 

@@ -16,6 +16,8 @@
 //! | [`daemon`] | wiring, systemd, signals |
 //! | [`cli`] | the `hailo-clip` command |
 #![forbid(unsafe_code)]
+// Here and not in the manifest: tests have neither documentation nor an interface.
+#![warn(missing_docs, unreachable_pub)]
 
 pub mod backend;
 pub mod cli;

@@ -7,7 +7,7 @@ mod dbus_service;
 use std::{collections::HashMap, fs, process::Command};
 
 use common::Bus;
-use dbus_service::{Client, GREEN, Gate, RED, Service, connect, picture, refusal, soon};
+use dbus_service::{Client, GREEN, Gate, RED, Service, connect, picture, refusal, serve, soon};
 use futures_util::StreamExt;
 use hailo_clip::dbus::{self, Limits, ServeError};
 use zbus::{
@@ -43,14 +43,8 @@ async fn properties_say_what_is_served() {
 async fn no_property_can_be_set() {
     let service = Service::start().await;
     let client = service.client().await;
-    let set = client.0.call_method(
-        Some(dbus::NAME),
-        dbus::PATH,
-        Some("org.freedesktop.DBus.Properties"),
-        "Set",
-        &(dbus::NAME, "State", Variant::from("failed")),
-    );
-    assert!(refusal(soon(set).await).0.starts_with("org.freedesktop.DBus.Error."));
+    let set = client.set_property("State", "failed".into()).await;
+    assert!(refusal(set).0.starts_with("org.freedesktop.DBus.Error."));
     assert_eq!(*client.property("State").await.unwrap(), Variant::from("ready"));
 }
 
@@ -186,7 +180,7 @@ async fn a_caller_that_leaves_at_once_holds_no_place() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_name_is_taken_once() {
     let service = Service::start().await;
-    let refused = dbus::serve(connect(&service.bus).await, service.engine.clone(), Limits::default()).await;
+    let refused = serve(&service.bus, &service.engine, Limits::default()).await;
     let error = refused.expect_err("the name is taken");
     assert!(matches!(error, ServeError::NameTaken), "{error}");
     assert!(error.to_string().contains("already taken"));
@@ -213,7 +207,7 @@ async fn stopping_answers_what_is_in_flight_and_frees_the_name() {
     let stopping = tokio::spawn(facade.stop());
     let successor = soon(async {
         loop {
-            match dbus::serve(connect(&bus).await, engine.clone(), Limits::default()).await {
+            match serve(&bus, &engine, Limits::default()).await {
                 Ok(facade) => break facade,
                 Err(ServeError::NameTaken) => tokio::task::yield_now().await,
                 Err(error) => panic!("{error}"),
@@ -280,21 +274,15 @@ async fn the_bus_policy_lets_the_service_own_the_name_and_everybody_call() {
     let client = service.client().await;
     client.embed_image(&picture(RED)).await.unwrap();
     assert_eq!(*client.property("State").await.unwrap(), Variant::from("ready"));
-    let set = client.0.call_method(
-        Some(dbus::NAME),
-        dbus::PATH,
-        Some("org.freedesktop.DBus.Properties"),
-        "Set",
-        &(dbus::NAME, "State", Variant::from("failed")),
-    );
-    assert_eq!(refusal(soon(set).await).0, "org.freedesktop.DBus.Error.AccessDenied");
+    let set = client.set_property("State", "failed".into()).await;
+    assert_eq!(refusal(set).0, "org.freedesktop.DBus.Error.AccessDenied");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_bus_policy_lets_nobody_else_own_the_name() {
     let (bus, _folder) = system_like_bus("nobody");
     let service = Service::start().await;
-    let refused = dbus::serve(connect(&bus).await, service.engine.clone(), Limits::default()).await;
+    let refused = serve(&bus, &service.engine, Limits::default()).await;
     let error = refused.expect_err("the policy forbids it");
     assert!(matches!(error, ServeError::NotAllowed), "{error}");
 }

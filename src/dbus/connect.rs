@@ -1,14 +1,9 @@
 //! Which bus, and the connection to it.
 
-use std::{fmt, num::NonZeroUsize, str::FromStr, time::Duration};
+use std::{fmt, str::FromStr};
 
 use thiserror::Error;
 use zbus::{Address, Connection, connection::Builder};
-
-/// Most messages that are read from the bus ahead of their dispatch. A message can carry a picture.
-const MAX_QUEUED_MESSAGES: NonZeroUsize = NonZeroUsize::new(8).expect("8 is not 0");
-/// What libdbus and sd-bus grant a call, here the bus's own methods.
-const METHOD_TIMEOUT: Duration = Duration::from_secs(25);
 
 /// A message bus, as given by `--bus system|session|ADDRESS`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -58,22 +53,27 @@ pub struct ConnectError {
     source: zbus::Error,
 }
 
-/// Connects to a bus.
+impl ConnectError {
+    pub(super) fn new(bus: &Bus, source: zbus::Error) -> Self {
+        Self { bus: bus.clone(), source }
+    }
+}
+
+/// Connects to a bus as a client.
 ///
 /// # Errors
 /// The bus is not there, or refuses the connection.
 pub async fn connect(bus: &Bus) -> Result<Connection, ConnectError> {
-    let builder = match bus {
+    builder(bus).build().await.map_err(|error| ConnectError::new(bus, error))
+}
+
+/// A connection to `bus`, to be built.
+pub(super) fn builder(bus: &Bus) -> Builder<'static> {
+    match bus {
         Bus::System => Builder::system(),
         Bus::Session => Builder::session(),
         Bus::Address(address) => Builder::address(address.clone()),
-    };
-    builder
-        .max_queued(MAX_QUEUED_MESSAGES)
-        .method_timeout(METHOD_TIMEOUT)
-        .build()
-        .await
-        .map_err(|source| ConnectError { bus: bus.clone(), source })
+    }
 }
 
 #[cfg(test)]

@@ -52,13 +52,16 @@ impl Default for Limits {
 /// Why the facade cannot be offered on the bus. The text is for people.
 #[derive(Debug, ThisError)]
 pub enum ServeError {
+    /// There is no bus.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
     /// Another connection owns the name.
     #[error("the D-Bus name {NAME} is already taken; is another hailo-clipd running on this bus?")]
     NameTaken,
     /// The bus policy refuses the name.
     #[error(
-        "this user may not own the D-Bus name {NAME}; install the bus policy dbus/{NAME}.conf, or run \
-         the service as the user that it names"
+        "this user may not own the D-Bus name {NAME}; install the bus policy \
+         {NAME}.conf, or run the service as the user that it names"
     )]
     NotAllowed,
     /// The bus does not answer as a bus does.
@@ -73,20 +76,24 @@ pub struct Facade {
     tasks: JoinSet<()>,
 }
 
-/// Serves `engine` on `connection`, then takes the name.
-///
-/// The facade must have the only handle of the connection, or [`Facade::stop`] waits for the others.
+/// Serves `engine` on `bus`: first the object, then the name that leads callers to it.
 ///
 /// # Errors
-/// The name is not to be had, or the connection is lost.
-pub async fn serve(connection: Connection, engine: Engine, limits: Limits) -> Result<Facade, ServeError> {
+/// The bus cannot be reached, or refuses the name.
+pub async fn serve(bus: &Bus, engine: Engine, limits: Limits) -> Result<Facade, ServeError> {
     let callers = Arc::new(Callers::new(limits.max_calls_per_caller));
-    let departures = callers::departures(&connection).await?;
     let mut status = engine.status();
     let announced = StatusProperties::from(&*status.borrow_and_update());
-    let emitter = SignalEmitter::new(&connection, PATH)?.into_owned();
 
-    connection.object_server().at(PATH, Clip1::new(engine, Arc::clone(&callers))).await?;
+    // An object that is added to an existing connection may miss the first calls: zbus begins to
+    // listen for them in a task of its own, and only the builder waits for that.
+    let connection = connect::builder(bus)
+        .serve_at(PATH, Clip1::new(engine, Arc::clone(&callers)))
+        .build()
+        .await
+        .map_err(|error| ConnectError::new(bus, error))?;
+    let departures = callers::departures(&connection).await?;
+    let emitter = SignalEmitter::new(&connection, PATH)?.into_owned();
 
     let mut tasks = JoinSet::new();
     tasks.spawn(callers::follow(departures, callers));

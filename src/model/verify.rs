@@ -34,23 +34,15 @@ impl Bundle {
         }
         // A truncated file is found at once, before hundreds of megabytes are hashed.
         for artefact in &artefacts {
-            self.check_size(artefact)?;
+            self.check_file(artefact)?;
         }
         artefacts.into_iter().try_for_each(|artefact| self.check_content(artefact))
     }
 
-    fn check_size(&self, artefact: &Artefact) -> Result<(), BundleError> {
-        let inside = || -> io::Result<bool> {
-            let folder = artefact.path.parent().unwrap_or(Path::new(".")).canonicalize()?;
-            Ok(artefact.path.canonicalize()?.parent() == Some(&folder))
-        };
-        if !inside().map_err(|error| self.unreadable(artefact, &error))? {
-            return Err(BundleError::NotAFile { name: self.name.clone(), file: artefact.file_name() });
-        }
-        let metadata = fs::metadata(&artefact.path).map_err(|error| self.unreadable(artefact, &error))?;
-        if !metadata.is_file() {
-            return Err(BundleError::NotAFile { name: self.name.clone(), file: artefact.file_name() });
-        }
+    fn check_file(&self, artefact: &Artefact) -> Result<(), BundleError> {
+        let metadata = metadata_within_folder(&artefact.path)
+            .map_err(|error| self.unreadable(artefact, &error))?
+            .ok_or_else(|| BundleError::NotAFile { name: self.name.clone(), file: artefact.file_name() })?;
         if metadata.len() != artefact.size {
             return Err(BundleError::WrongSize {
                 name: self.name.clone(),
@@ -100,6 +92,14 @@ impl Artefact {
     fn file_name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
+}
+
+/// Metadata of a regular file; `None` if it is none, or a link that leads out of its folder.
+fn metadata_within_folder(path: &Path) -> io::Result<Option<fs::Metadata>> {
+    let folder = path.parent().unwrap_or(Path::new(".")).canonicalize()?;
+    let file = path.canonicalize()?;
+    let metadata = fs::metadata(&file)?;
+    Ok((file.parent() == Some(&folder) && metadata.is_file()).then_some(metadata))
 }
 
 fn hash(path: &Path) -> io::Result<[u8; 32]> {

@@ -1,7 +1,8 @@
 //! The D-Bus facade on a private bus, over an engine whose encoder can be held.
-#![allow(dead_code, reason = "each test file uses a part of this")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of this")]
 
 use std::{
+    collections::HashMap,
     io::Cursor,
     os::fd::OwnedFd,
     sync::{
@@ -14,20 +15,20 @@ use hailo_clip::{
     backend::{Backend, BackendError, BackendKind, Description},
     clip::{Embedding, Fit, ImageSpec, Pixels, Tokenizer, Tokens},
     config::Settings,
-    dbus::{self, Facade, Limits},
+    dbus::{self, Facade, Limits, ServeError},
     engine::{Engine, LoadedModel, Loader, ModelInfo},
 };
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::de::DeserializeOwned;
 use tokio::{sync::watch, time::timeout};
-use zbus::{Connection, Type, Variant, wire::DynamicType};
+use zbus::{Connection, Message, OwnedVariant, Type, Variant, wire::DynamicType};
 
 use crate::common::{Bus, PATIENCE};
 
 /// What `Classify` gives.
-pub type Classified = (Vec<(String, f64)>, std::collections::HashMap<String, zbus::OwnedVariant>);
+pub type Classified = (Vec<(String, f64)>, HashMap<String, OwnedVariant>);
 /// What `Classify` takes besides the picture and the prompts.
-pub type Options<'a> = std::collections::HashMap<&'a str, Variant<'a>>;
+pub type Options<'a> = HashMap<&'a str, Variant<'a>>;
 
 /// Awaits what must happen soon.
 pub async fn soon<T>(what: impl Future<Output = T>) -> T {
@@ -121,8 +122,7 @@ impl Service {
         let (gate, at_gate) = watch::channel(Gate::Open);
         let pictures = Arc::new(AtomicUsize::new(0));
         let engine = Engine::start(Arc::new(settings), loader(at_gate, Arc::clone(&pictures))).unwrap();
-        let connection = connect(&bus).await;
-        let facade = dbus::serve(connection, engine.clone(), limits).await.unwrap();
+        let facade = serve(&bus, &engine, limits).await.unwrap();
         Self { facade, engine, gate, bus, pictures }
     }
 
@@ -163,6 +163,10 @@ impl Service {
         })
         .await;
     }
+}
+
+pub async fn serve(bus: &Bus, engine: &Engine, limits: Limits) -> Result<Facade, ServeError> {
+    dbus::serve(&bus.address.parse().unwrap(), engine.clone(), limits).await
 }
 
 pub async fn connect(bus: &Bus) -> Connection {
@@ -232,16 +236,21 @@ impl Client {
         tokio::spawn(async move { client.embed_image(&image).await })
     }
 
-    pub async fn property(&self, name: &str) -> zbus::Result<zbus::OwnedVariant> {
-        let reply = soon(self.0.call_method(
-            Some(dbus::NAME),
-            dbus::PATH,
-            Some("org.freedesktop.DBus.Properties"),
-            "Get",
-            &(dbus::NAME, name),
-        ))
-        .await?;
-        reply.body().deserialize()
+    pub async fn property(&self, name: &str) -> zbus::Result<OwnedVariant> {
+        self.properties("Get", &(dbus::NAME, name)).await?.body().deserialize()
+    }
+
+    pub async fn set_property(&self, name: &str, value: Variant<'_>) -> zbus::Result<()> {
+        self.properties("Set", &(dbus::NAME, name, value)).await.map(drop)
+    }
+
+    async fn properties(
+        &self,
+        method: &str,
+        arguments: &(impl serde::Serialize + DynamicType),
+    ) -> zbus::Result<Message> {
+        let interface = "org.freedesktop.DBus.Properties";
+        soon(self.0.call_method(Some(dbus::NAME), dbus::PATH, Some(interface), method, arguments)).await
     }
 }
 

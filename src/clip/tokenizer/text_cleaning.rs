@@ -1,8 +1,9 @@
 //! What OpenAI's CLIP does to a text before it is tokenized: ftfy's `fix_text`, Python's `html.unescape`
 //! twice, white space collapsed, lower case.
 //!
-//! Known to differ from the Python: mojibake of windows-1257 (Baltic) stays as it is, and entities that are
-//! escaped three times over are resolved even in a text with a literal `<`.
+//! Known to differ from the Python: mojibake of windows-1257 (Baltic) stays as it is, entities that are
+//! escaped three times over are resolved even in a text with a literal `<`, and references to Unicode
+//! noncharacters (`&#xfffe;`) are resolved.
 
 /// Repairs mis-decoded text, resolves HTML entities, collapses white space, lowers case.
 pub(super) fn clean(text: &str) -> String {

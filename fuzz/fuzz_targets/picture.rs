@@ -1,0 +1,16 @@
+//! Any bytes are a picture within the limits, which then fits any encoder, or an error.
+#![no_main]
+
+use hailo_clip::clip::{Fit, ImageLimits, ImageSpec, Picture};
+use libfuzzer_sys::fuzz_target;
+
+const LIMITS: ImageLimits = ImageLimits { max_pixels: 1 << 20 };
+
+fuzz_target!(|file: &[u8]| {
+    if let Ok(picture) = Picture::decode(file, &LIMITS) {
+        assert!(u64::from(picture.width()) * u64::from(picture.height()) <= LIMITS.max_pixels);
+        for fit in [Fit::Stretch, Fit::Crop, Fit::Pad] {
+            picture.fit(&ImageSpec { size: 32, fit }).expect("a decoded picture fits");
+        }
+    }
+});

@@ -1,0 +1,10 @@
+//! The whole service: the real daemon with the bundled model, asked through its doors.
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod facades;
+mod http;
+mod life;
+mod limits;
+mod replaced;
