@@ -6,6 +6,7 @@ import math
 from PIL import Image, ImageDraw, ImageFilter
 
 SIZE = 224
+DARK = (35, 35, 40)
 
 # Hue (degrees), saturation and value that people call by that name.
 _RANGES = {
@@ -92,7 +93,8 @@ class Canvas:
     def ring(self, x, y, radius, colour, width):
         n = 36
         points = [
-            (x + radius * math.cos(2 * math.pi * k / n), y + radius * math.sin(2 * math.pi * k / n)) for k in range(n + 2)
+            (x + radius * math.cos(2 * math.pi * k / n), y + radius * math.sin(2 * math.pi * k / n))
+            for k in range(n + 2)
         ]
         self.line(points, colour, width)
 

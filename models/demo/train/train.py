@@ -24,11 +24,11 @@ from torch.nn import functional
 import subjects
 from captions import caption
 from draw import draw
-from model import IMAGE_MEAN, IMAGE_SIZE, IMAGE_STD, Clip
-from tokenizer import Tokenizer, train as train_tokenizer
+from model import HALF_SIZE, IMAGE_MEAN, IMAGE_STD, Clip
+from tokenizer import Tokenizer
+from tokenizer import train as train_tokenizer
 
 SEED = 20
-HALF = IMAGE_SIZE // 2
 FALSE_CAPTIONS = 2
 
 
@@ -37,7 +37,7 @@ def training_subject(n):
 
 
 def _draw_half_size(n):
-    # The image tower halves its input first, so the pictures are kept at half size.
+    # At the size that the image tower is trained on.
     return numpy.asarray(draw(training_subject(n), f"train/{SEED}/{n}").reduce(2))
 
 
@@ -45,7 +45,7 @@ def draw_pictures(count, path):
     """All training pictures as uint8 [count, 112, 112, 3], kept in a file."""
     if not path.exists():
         partial = path.with_suffix(".partial")
-        pictures = numpy.lib.format.open_memmap(partial, "w+", numpy.uint8, (count, HALF, HALF, 3))
+        pictures = numpy.lib.format.open_memmap(partial, "w+", numpy.uint8, (count, HALF_SIZE, HALF_SIZE, 3))
         with multiprocessing.Pool(os.cpu_count()) as pool:
             for n, picture in enumerate(pool.imap(_draw_half_size, range(count), chunksize=64)):
                 pictures[n] = picture
@@ -134,16 +134,20 @@ def fit(rank, options):
     began, losses, step = time.time(), [], 0
     while True:
         # The first process holds the clock for all.
-        progress = torch.tensor(step / options.steps if options.steps else (time.time() - began) / (60 * options.minutes))
+        progress = torch.tensor(
+            step / options.steps if options.steps else (time.time() - began) / (60 * options.minutes)
+        )
         distributed.broadcast(progress, 0)
         if progress >= 1:
             break
         rate = options.rate * min(1, (step + 1) / 200) * (0.01 + 0.99 * (1 + math.cos(math.pi * progress)) / 2)
         for group in optimizer.param_groups:
             group["lr"] = rate
-        numbers, ids, shown, claimed = batch_of(step, rank, options.batch // options.processes, len(pictures), tokenizer)
+        numbers, ids, shown, claimed = batch_of(
+            step, rank, options.batch // options.processes, len(pictures), tokenizer
+        )
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=options.bfloat16):
-            image_embeds = model.image.half_size(normalized(pictures[numbers], noise))
+            image_embeds = model.image(normalized(pictures[numbers], noise))
             text_embeds = model.text(ids)
         loss = loss_of(model.logits(image_embeds.float(), text_embeds.float()), shown, claimed)
         optimizer.zero_grad()
@@ -169,10 +173,14 @@ def fit(rank, options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--work", type=Path, default=Path("build/demo-model"), help="folder for pictures and checkpoints")
+    parser.add_argument(
+        "--work", type=Path, default=Path("build/demo-model"), help="folder for pictures and checkpoints"
+    )
     parser.add_argument("--pictures", type=int, default=40000)
     parser.add_argument("--batch", type=int, default=128)
-    parser.add_argument("--minutes", type=float, default=28, help="training time, drawing excluded; ignored with --steps")
+    parser.add_argument(
+        "--minutes", type=float, default=28, help="training time, drawing excluded; ignored with --steps"
+    )
     parser.add_argument("--steps", type=int, help="number of steps, for an exact repetition")
     parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
     parser.add_argument("--bfloat16", action="store_true", help="twice as fast on processors with AVX512_BF16")
