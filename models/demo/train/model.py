@@ -59,6 +59,11 @@ class Block(nn.Module):
         return x + self.mlp(self.norm2(x))
 
 
+def convolution(inputs, outputs, stride):
+    convolve = nn.Conv2d(inputs, outputs, 3, stride=stride, padding=1, bias=False)
+    return [convolve, nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
 class ImageTower(nn.Module):
     """`pixel_values` float32 [batch, 3, 112, 112] → `image_embeds` [batch, 128].
 
@@ -66,19 +71,18 @@ class ImageTower(nn.Module):
     a quarter of the time.
     """
 
-    def __init__(self, width=128, depth=4, heads=4, stem=(24, 48, 96)):
+    def __init__(self, width=128, depth=3, heads=4, stem=(24, 48, 96)):
         super().__init__()
-        channels = (3, *stem, width)
+        channels = (3, *stem)
         layers = []
         for inputs, outputs in zip(channels, channels[1:]):
-            layers += [
-                nn.Conv2d(inputs, outputs, 3, stride=2, padding=1, bias=False),
-                nn.BatchNorm2d(outputs),
-                nn.ReLU(),
-            ]
+            layers += convolution(inputs, outputs, stride=2)
+        layers += convolution(stem[-1], stem[-1], stride=1)
+        layers += convolution(stem[-1], width, stride=2)
         self.stem = nn.Sequential(*layers[:-1])
-        tokens = (HALF_SIZE // 2 ** (len(channels) - 1)) ** 2
-        self.positional_embedding = nn.Parameter(0.02 * torch.randn(tokens, width))
+        side = HALF_SIZE // 2 ** (len(stem) + 1)
+        # Large from the start, so that places are learned as soon as colours.
+        self.positional_embedding = nn.Parameter(0.3 * torch.randn(side * side, width))
         self.blocks = nn.ModuleList(Block(width, heads) for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.projection = nn.Linear(width, EMBEDDING_DIMENSION, bias=False)
@@ -136,7 +140,30 @@ class Clip(nn.Module):
         self.text = TextTower(vocabulary)
         self.log_logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
 
-    def logits(self, image_embeds, text_embeds):
-        """Cosine similarities times logit scale, [pictures, texts]."""
-        image, text = (nn.functional.normalize(e, dim=-1) for e in (image_embeds, text_embeds))
+    def logits(self, image, text):
+        """Cosines of normalised embeddings times logit scale, [pictures, texts]."""
         return self.log_logit_scale.exp() * image @ text.t()
+
+
+class AttributeHeads(nn.Module):
+    """Reads each attribute off an embedding; for training only.
+
+    Both towers share the heads, so "red" has to lie in one direction for pictures
+    and for captions alike. This teaches places, numbers and shapes in a fraction
+    of the time that captions alone take.
+    """
+
+    def __init__(self, sizes):
+        super().__init__()
+        self.sizes = sizes
+        self.heads = nn.Linear(EMBEDDING_DIMENSION, sum(sizes))
+
+    def loss(self, embeddings, codes):
+        """Mean cross entropy per attribute; codes [batch, attributes], -1 where unknown."""
+        logits = self.heads(embeddings * EMBEDDING_DIMENSION**0.5).split(self.sizes, 1)
+        losses = [
+            nn.functional.cross_entropy(part, code, ignore_index=-1)
+            for part, code in zip(logits, codes.t())
+            if (code >= 0).any()
+        ]
+        return sum(losses) / len(losses)
