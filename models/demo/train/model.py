@@ -16,6 +16,8 @@ import math
 import torch
 from torch import nn
 
+from unseen import excluded_classes
+
 IMAGE_SIZE = 224
 HALF_SIZE = IMAGE_SIZE // 2
 CONTEXT_LENGTH = 77
@@ -161,9 +163,10 @@ class AttributeHeads(nn.Module):
     def loss(self, embeddings, codes):
         """Mean cross entropy per attribute; codes [batch, attributes], -1 where unknown."""
         logits = self.heads(embeddings * EMBEDDING_DIMENSION**0.5).split(self.sizes, 1)
-        losses = [
-            nn.functional.cross_entropy(part, code, ignore_index=-1)
-            for part, code in zip(logits, codes.t())
-            if (code >= 0).any()
-        ]
+        losses = []
+        for attribute, part in enumerate(logits):
+            code = codes[:, attribute]
+            if (code >= 0).any():
+                part = part.masked_fill(excluded_classes(codes, attribute), -1e4)
+                losses.append(nn.functional.cross_entropy(part, code, ignore_index=-1))
         return sum(losses) / len(losses)

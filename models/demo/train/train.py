@@ -28,6 +28,7 @@ from draw import draw
 from model import HALF_SIZE, IMAGE_MEAN, IMAGE_STD, AttributeHeads, Clip
 from tokenizer import Tokenizer
 from tokenizer import train as train_tokenizer
+from unseen import crossing
 
 SEED = 20
 FALSE_CAPTIONS = 2
@@ -80,10 +81,10 @@ def batch_of(step, part, size, pictures, tokenizer):
 def contrastive_loss(logits, shown, claimed):
     """CLIP's loss over logits [pictures, captions]; the diagonal pairs belong together."""
     n = len(logits)
-    claimed = claimed.unsqueeze(0)
     also_true = ((claimed == -1) | (claimed == shown.unsqueeze(1))).all(-1)
-    also_true[range(n), range(n)] = False
-    logits = logits.masked_fill(also_true, -1e4)
+    left_out = also_true | crossing(shown, claimed)
+    left_out[range(n), range(n)] = False
+    logits = logits.masked_fill(left_out, -1e4)
     target = torch.arange(n)
     return (functional.cross_entropy(logits, target) + functional.cross_entropy(logits[:, :n].t(), target)) / 2
 
