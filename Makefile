@@ -44,11 +44,19 @@ bench: packages vit-b32
 vit-b32: packages
 	@test -e $(VIT_B32)/model.yaml || $(PYTHON) benches/export_vit_b32.py $(VIT_B32)
 
-demo-eval: packages
-	$(PYTHON) models/demo/train/evaluate.py
+# ONNX Runtime for the evaluation, in an environment of its own.
+EVAL := target/demo-eval/python
+$(EVAL)/bin/python: models/demo/train/requirements.txt | packages
+	$(PYTHON) -m venv $(EVAL)
+	$(EVAL)/bin/pip install --quiet --disable-pip-version-check -r $<
+
+demo-eval: $(EVAL)/bin/python
+	$(EVAL)/bin/python models/demo/train/evaluate.py
+	$(EVAL)/bin/python models/demo/train/samples.py --check
 
 demo-train: packages
-	$(PYTHON) models/demo/train/train.py
+	$(PYTHON) models/demo/train/train.py --work target/demo-train
+	$(PYTHON) models/demo/train/export.py --work target/demo-train
 
 clean:
 	$(CARGO) clean

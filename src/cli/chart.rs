@@ -30,10 +30,10 @@ pub(super) enum Scale {
     Cosine,
 }
 
-/// The chart of one picture: its title, a line for each prompt, and who said so.
+/// The chart of one picture: its title as it is, a line for each prompt, and who said so.
 pub(super) fn chart(title: &str, answer: &Classified, scale: Scale, width: usize) -> String {
     let details = &answer.details;
-    let mut chart = format!("{TITLE}{}{TITLE:#}\n", escape(title));
+    let mut chart = format!("{TITLE}{title}{TITLE:#}\n");
     let labels: Vec<String> = answer.classifications.iter().map(|(text, _)| escape(text)).collect();
     let room = width.saturating_sub(INDENT + GAP + FIGURE + GAP);
     let label_width = labels.iter().map(|label| label.width()).max().unwrap_or(0).min(room * 2 / 3);

@@ -124,7 +124,7 @@ pub(super) async fn run(
                 json(picture, &answer)
             } else if console.is_terminal() {
                 let gap = if std::mem::take(&mut first) { "" } else { "\n" };
-                format!("{gap}{}", chart(&picture.name(), &answer, scale, console.width()))
+                format!("{gap}{}", chart(&picture.title(), &answer, scale, console.width()))
             } else {
                 plain(picture, &answer)
             };

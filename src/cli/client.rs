@@ -121,12 +121,12 @@ enum Reply {
 #[derive(Debug, Error)]
 pub(super) enum ServiceError {
     #[error("cannot connect to {bus} ({reason}); is D-Bus running? --bus chooses another bus")]
-    NoBus { bus: Bus, reason: String },
+    NoBus { bus: String, reason: String },
     #[error(
         "the service is not running; start it with \"systemctl start hailo-clip\" \
          ({INTERFACE} has no owner on {0})"
     )]
-    NotRunning(Bus),
+    NotRunning(String),
     #[error("the service did not start ({0}); \"journalctl -u hailo-clip -e\" says why")]
     NotStarted(String),
     #[error("you may not use the service ({0}); members of the group hailo-clip may")]
@@ -344,7 +344,7 @@ impl Client {
                     zbus::Error::Connection(error, _) | zbus::Error::InputOutput(error) => reason(&error),
                     error => error.to_string(),
                 };
-                ServiceError::NoBus { bus: self.bus.clone(), reason }
+                ServiceError::NoBus { bus: self.bus.to_string(), reason }
             }
         }
     }
@@ -353,7 +353,7 @@ impl Client {
     fn explain_bus(&self, error: fdo::Error) -> ServiceError {
         use fdo::Error as E;
         match error {
-            E::ServiceUnknown(_) | E::NameHasNoOwner(_) => ServiceError::NotRunning(self.bus.clone()),
+            E::ServiceUnknown(_) | E::NameHasNoOwner(_) => ServiceError::NotRunning(self.bus.to_string()),
             E::AccessDenied(_) | E::AuthFailed(_) | E::InteractiveAuthorizationRequired(_) => {
                 ServiceError::Denied(format!("{} says no", self.bus))
             }

@@ -1,10 +1,10 @@
 //! The `hailo-clip` command: a client of the D-Bus interface `org.hailo.Clip1`.
 //!
-//! Each subcommand has its own module; [`client`] talks to the service, [`pictures`] finds and opens
-//! pictures, [`batch`] keeps several requests in flight, [`console`] writes. Nothing of the engine is used
+//! Each subcommand has its own module; `client` talks to the service, `pictures` finds and opens
+//! pictures, `batch` keeps several requests in flight, `console` writes. Nothing of the engine is used
 //! here: all that the command knows, it knows from the bus.
 //!
-//! Exit codes are a contract, see [`Exit`].
+//! Exit codes are a contract, see `Exit`.
 
 mod batch;
 mod chart;

@@ -2,6 +2,7 @@
 
 use std::{
     ffi::{OsStr, OsString},
+    fmt::Display,
     fs::File,
     io::{self, IsTerminal, Read, Seek},
     os::fd::AsFd,
@@ -44,7 +45,7 @@ pub(super) enum Picture {
 }
 
 impl Picture {
-    /// As the person wrote it; bytes that are not UTF-8 are replaced.
+    /// As on the command line; bytes that are not UTF-8 are replaced.
     pub(super) fn name(&self) -> String {
         match self {
             Self::Stdin => "-".to_owned(),
@@ -60,7 +61,7 @@ impl Picture {
     fn descriptor(&self) -> io::Result<File> {
         let mut file = match self {
             Self::Stdin if io::stdin().is_terminal() => {
-                return Err(io::Error::other("standard input is a terminal; send a picture through a pipe"));
+                return Err(io::Error::other("a terminal; send a picture through a pipe"));
             }
             Self::Stdin => File::from(io::stdin().as_fd().try_clone_to_owned()?),
             Self::File(path) => File::open(path)?,
@@ -81,8 +82,17 @@ impl Picture {
         }
     }
 
-    pub(super) fn failure(&self, problem: impl std::fmt::Display) -> Failure {
-        Failure::Input(format!("{}: {problem}", escape(&self.name())))
+    /// What a person calls it, safe for a terminal.
+    pub(super) fn title(&self) -> String {
+        match self {
+            Self::Stdin => "standard input".to_owned(),
+            Self::File(_) => escape(&self.name()),
+        }
+    }
+
+    /// A failure that names this picture.
+    pub(super) fn failure(&self, problem: impl Display) -> Failure {
+        Failure::Input(format!("{}: {problem}", self.title()))
     }
 }
 

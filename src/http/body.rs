@@ -88,7 +88,8 @@ impl BodyReader {
     /// # Errors
     /// Too large, too slow, or cut off.
     pub(super) async fn read_to_end(mut self) -> Result<ReceivedBody, ApiError> {
-        let mut bytes = BytesMut::new();
+        let declared = self.body.size_hint().exact().and_then(|size| usize::try_from(size).ok());
+        let mut bytes = BytesMut::with_capacity(declared.unwrap_or_default());
         while let Some(chunk) = self.chunk().await? {
             if bytes.is_empty() && self.body.is_end_stream() {
                 return Ok(ReceivedBody { bytes: chunk, _reservation: self.reservation });

@@ -3,17 +3,18 @@
 use axum::{
     Json,
     extract::{Request, State},
-    response::IntoResponse,
+    response::{IntoResponse, Response},
 };
 use serde::Serialize;
 
 use super::{
     error::ApiError,
     json::JsonFields,
-    payload::Payload,
+    payload::{self, Payload},
     router::Facade,
     timing::{milliseconds, server_timing},
 };
+use crate::engine::ClassifyRequest;
 
 #[derive(Serialize)]
 struct Answer<'a> {
@@ -31,14 +32,9 @@ struct Classification {
 }
 
 /// Ranks prompts for a picture.
-pub(super) async fn classify(
-    State(facade): State<Facade>,
-    request: Request,
-) -> Result<impl IntoResponse, ApiError> {
+pub(super) async fn classify(State(facade): State<Facade>, request: Request) -> Result<Response, ApiError> {
     let request = match Payload::receive(&facade, request).await? {
-        Payload::Json(body) => {
-            JsonFields::parse(body.as_slice())?.ok_or_else(ApiError::no_json_body)?.into_classify_request()?
-        }
+        Payload::Json(body) => payload::decode_json(body, from_json).await?,
         Payload::Form(form) => form.into_classify_request()?,
     };
     let classified = facade.engine.classify(request).await?;
@@ -53,4 +49,8 @@ pub(super) async fn classify(
         model: &classified.model,
     };
     Ok((server_timing(&classified.timings), Json(answer)).into_response())
+}
+
+fn from_json(fields: Option<JsonFields>) -> Result<ClassifyRequest, ApiError> {
+    fields.ok_or_else(ApiError::no_json_body)?.into_classify_request()
 }

@@ -1,10 +1,13 @@
 //! `POST /v1/embed/image` and `POST /v1/embed/text`
 
+use std::time::Duration;
+
 use axum::{
     Json,
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
+use bytes::Bytes;
 use serde::Serialize;
 
 use super::{
@@ -27,10 +30,7 @@ struct Answer<'a> {
 /// Embeds a picture.
 pub(super) async fn image(State(facade): State<Facade>, request: Request) -> Result<Response, ApiError> {
     let (image, timeout) = match Payload::receive(&facade, request).await? {
-        Payload::Json(body) => {
-            let fields = JsonFields::parse(body.as_slice())?.ok_or_else(ApiError::no_json_body)?;
-            (fields.image()?, fields.timeout()?)
-        }
+        Payload::Json(body) => payload::decode_json(body, image_from_json).await?,
         Payload::Form(mut form) => (form.take_image()?, form.timeout()?),
     };
     let embedded = facade.engine.embed_image(image, timeout).await?;
@@ -40,13 +40,21 @@ pub(super) async fn image(State(facade): State<Facade>, request: Request) -> Res
 /// Embeds a text.
 pub(super) async fn text(State(facade): State<Facade>, request: Request) -> Result<Response, ApiError> {
     let body = payload::receive_json(&facade, request).await?;
-    let fields = JsonFields::parse(body.as_slice())?.ok_or_else(ApiError::missing_text)?;
-    let (text, timeout) = (fields.text()?, fields.timeout()?);
-    drop(body);
+    let (text, timeout) = payload::decode_json(body, text_from_json).await?;
     let embedded = facade.engine.embed_texts(vec![text], timeout).await?;
     // The engine gives one embedding for each text.
     let embedding = embedded.embeddings.first().ok_or_else(ApiError::internal)?;
     Ok(answer(embedding, &embedded.model, &embedded.timings))
+}
+
+fn image_from_json(fields: Option<JsonFields>) -> Result<(Bytes, Option<Duration>), ApiError> {
+    let fields = fields.ok_or_else(ApiError::no_json_body)?;
+    Ok((fields.image()?, fields.timeout()?))
+}
+
+fn text_from_json(fields: Option<JsonFields>) -> Result<(String, Option<Duration>), ApiError> {
+    let fields = fields.ok_or_else(ApiError::missing_text)?;
+    Ok((fields.text()?, fields.timeout()?))
 }
 
 fn answer(embedding: &Embedding, model: &str, timings: &Timings) -> Response {

@@ -9,6 +9,7 @@ use super::{
     body::{BodyReader, ReceivedBody},
     error::ApiError,
     form::Form,
+    json::JsonFields,
     router::Facade,
 };
 
@@ -59,6 +60,25 @@ pub(super) async fn receive_json(facade: &Facade, request: Request) -> Result<Re
             body.read_to_end().await
         }
         _ => Err(ApiError::unsupported_media_type("application/json")),
+    }
+}
+
+/// Decodes a JSON body, a large one on a thread where its base64 delays nobody else. The body is
+/// released before the engine is asked.
+///
+/// # Errors
+/// As [`JsonFields::parse`], and what `decode` finds.
+pub(super) async fn decode_json<T: Send + 'static>(
+    body: ReceivedBody,
+    decode: fn(Option<JsonFields>) -> Result<T, ApiError>,
+) -> Result<T, ApiError> {
+    const LARGE: usize = 64 * 1024;
+    let is_large = body.as_slice().len() > LARGE;
+    let decode = move || decode(JsonFields::parse(body.as_slice())?);
+    if is_large {
+        tokio::task::spawn_blocking(decode).await.unwrap_or_else(|_| Err(ApiError::internal()))
+    } else {
+        decode()
     }
 }
 

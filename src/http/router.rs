@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Instant};
 
 use axum::{
     Router,
+    body::HttpBody,
     extract::Request,
-    http::{HeaderValue, header},
+    http::{HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
@@ -81,12 +82,33 @@ fn with_layers(endpoints: Router<Facade>, facade: Facade) -> Router {
         .with_state(facade)
 }
 
+/// Whether an answer with this status may have been given before the body was read.
+fn is_refusal_of_body(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::UNAUTHORIZED
+            | StatusCode::FORBIDDEN
+            | StatusCode::NOT_FOUND
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::REQUEST_TIMEOUT
+            | StatusCode::PAYLOAD_TOO_LARGE
+            | StatusCode::UNSUPPORTED_MEDIA_TYPE
+            | StatusCode::SERVICE_UNAVAILABLE
+    )
+}
+
 /// Headers of every answer, and a line in the log.
 async fn finish(request: Request, next: Next) -> Response {
     let started = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let has_body = !request.body().is_end_stream();
     let mut response = next.run(request).await;
+    let unread = has_body && is_refusal_of_body(response.status());
     let headers = response.headers_mut();
+    if unread {
+        // The connection cannot be used again: what comes next on it is that body.
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     let (status, elapsed) = (response.status().as_u16(), started.elapsed());

@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io::{self, Write},
+    io::{self, Read, Write},
     process::Stdio,
     thread,
 };
@@ -148,6 +148,25 @@ fn standard_input_may_be_a_file() {
     let call = fake.next_call();
     assert_eq!(call.image, b"a picture");
     assert!(!call.sealed);
+}
+
+#[test]
+fn standard_input_may_be_read_in_part_already() {
+    let fake = Fake::start();
+    let mut file = File::open(fake.file("both", "headerpicture")).unwrap();
+    file.read_exact(&mut [0; 6]).unwrap();
+    let output = fake.bus.command(&["classify", "-", "a cat"]).stdin(file).output().unwrap();
+    Finished::from(output).success();
+    let call = fake.next_call();
+    assert_eq!(call.image, b"picture");
+    assert!(call.sealed);
+}
+
+#[test]
+fn an_empty_standard_input() {
+    let fake = Fake::start();
+    let err = fake.run(&["classify", "-", "a cat"]).failure(1);
+    assert_eq!(err, "hailo-clip: standard input: empty\n");
 }
 
 #[test]

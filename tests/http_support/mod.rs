@@ -42,7 +42,7 @@ enum Mode {
 
 /// The test's end of the encoder.
 #[derive(Clone)]
-pub struct Encoder {
+pub(crate) struct Encoder {
     mode: Arc<(Mutex<Mode>, Condvar)>,
     images: watch::Sender<usize>,
 }
@@ -52,28 +52,28 @@ impl Encoder {
         Self { mode: Arc::new((Mutex::new(Mode::Encode), Condvar::new())), images: watch::Sender::new(0) }
     }
 
-    /// Batches begin and do not end.
-    pub fn hold(&self) {
+    /// Batches of pictures begin and do not end; texts are encoded.
+    pub(crate) fn hold(&self) {
         self.set(Mode::Hold);
     }
 
-    /// Batches fail.
-    pub fn fail(&self) {
+    /// Batches of pictures fail.
+    pub(crate) fn fail(&self) {
         self.set(Mode::Fail);
     }
 
     /// Batches are encoded, those held as well.
-    pub fn release(&self) {
+    pub(crate) fn release(&self) {
         self.set(Mode::Encode);
     }
 
     /// Pictures that have reached the encoder.
-    pub fn images(&self) -> usize {
+    pub(crate) fn images(&self) -> usize {
         *self.images.borrow()
     }
 
     /// Waits until so many pictures have reached the encoder.
-    pub async fn images_reach(&self, count: usize) {
+    pub(crate) async fn images_reach(&self, count: usize) {
         let mut images = self.images.subscribe();
         patiently(images.wait_for(|&images| images >= count)).await.unwrap();
     }
@@ -83,7 +83,8 @@ impl Encoder {
         self.mode.1.notify_all();
     }
 
-    fn pass(&self) -> Result<(), BackendError> {
+    fn encode_images(&self, count: usize) -> Result<(), BackendError> {
+        self.images.send_modify(|images| *images += count);
         let mode = self.mode.0.lock().unwrap();
         match *self.mode.1.wait_while(mode, |mode| *mode == Mode::Hold).unwrap() {
             Mode::Fail => Err(BackendError::Inference("out of order".into())),
@@ -104,8 +105,7 @@ impl Backend for ColourEncoder {
     }
 
     fn embed_images(&mut self, batch: &[&Pixels]) -> Result<Vec<Embedding>, BackendError> {
-        self.control.images.send_modify(|images| *images += batch.len());
-        self.control.pass()?;
+        self.control.encode_images(batch.len())?;
         let colour = |pixels: &&Pixels| {
             let rgb: Vec<f32> = pixels.as_bytes()[..3].iter().map(|&c| f32::from(c) + 1.0).collect();
             Ok(Embedding::normalize(&rgb)?)
@@ -114,7 +114,6 @@ impl Backend for ColourEncoder {
     }
 
     fn embed_texts(&mut self, batch: &[&Tokens]) -> Result<Vec<Embedding>, BackendError> {
-        self.control.pass()?;
         let colour = |tokens: &&Tokens| {
             let rgb = match tokens.ids()[1] {
                 736 => [1.0, 0.0, 0.0],
@@ -157,30 +156,30 @@ fn loader(encoder: Encoder) -> Loader {
 }
 
 /// A running facade.
-pub struct Service {
-    pub address: SocketAddr,
-    pub engine: Engine,
-    pub encoder: Encoder,
-    pub options: watch::Sender<Arc<Options>>,
+pub(crate) struct Service {
+    pub(crate) address: SocketAddr,
+    pub(crate) engine: Engine,
+    pub(crate) encoder: Encoder,
+    pub(crate) options: watch::Sender<Arc<Options>>,
     shutdown: CancellationToken,
     serving: JoinHandle<()>,
 }
 
 impl Service {
     /// Starts with the model loaded.
-    pub async fn ready() -> Self {
+    pub(crate) async fn ready() -> Self {
         Self::ready_with(|_, _| {}).await
     }
 
     /// As [`ready`](Self::ready), with other settings and options.
-    pub async fn ready_with(change: impl FnOnce(&mut Settings, &mut Options)) -> Self {
+    pub(crate) async fn ready_with(change: impl FnOnce(&mut Settings, &mut Options)) -> Self {
         let service = Self::not_loaded(change).await;
         service.engine.load().await.unwrap();
         service
     }
 
     /// Starts, but does not begin to load the model.
-    pub async fn not_loaded(change: impl FnOnce(&mut Settings, &mut Options)) -> Self {
+    pub(crate) async fn not_loaded(change: impl FnOnce(&mut Settings, &mut Options)) -> Self {
         let mut settings = Settings::default();
         settings.performance.warmup_iterations = 0;
         let mut options = Options::new(&settings, Vec::new(), "testhost".into());
@@ -208,13 +207,13 @@ impl Service {
     }
 
     /// Tells the server to stop; what it returns ends when the server does.
-    pub fn stop(self) -> JoinHandle<()> {
+    pub(crate) fn stop(self) -> JoinHandle<()> {
         self.shutdown.cancel();
         self.serving
     }
 
     /// Waits until so many requests are in flight.
-    pub async fn in_flight(&self, count: usize) {
+    pub(crate) async fn in_flight(&self, count: usize) {
         patiently(async {
             while self.engine.queue_depth() != count {
                 tokio::task::yield_now().await;
@@ -223,12 +222,12 @@ impl Service {
         .await;
     }
 
-    pub async fn connect(&self) -> TcpStream {
+    pub(crate) async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
     }
 
     /// One request on a connection of its own.
-    pub async fn request(
+    pub(crate) async fn request(
         &self,
         method: &str,
         path: &str,
@@ -252,16 +251,16 @@ impl Service {
         Answer { status: head.status.as_u16(), headers: head.headers, body }
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         self.request("GET", path, &[], "").await
     }
 
-    pub async fn post_json(&self, path: &str, body: impl Into<Bytes>) -> Answer {
+    pub(crate) async fn post_json(&self, path: &str, body: impl Into<Bytes>) -> Answer {
         self.request("POST", path, &[("content-type", "application/json")], body).await
     }
 
     /// The request that must succeed after everything that went before.
-    pub async fn serves(&self) {
+    pub(crate) async fn serves(&self) {
         let answer = self.post_json("/v1/classify", classify_body(&["red", "blue"])).await;
         assert_eq!(answer.status, 200, "{}", answer.body);
         assert_eq!(answer.body["classifications"][0]["text"], "red");
@@ -270,21 +269,21 @@ impl Service {
 
 /// A complete answer.
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub headers: HeaderMap,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
     /// `null` if there is none.
-    pub body: Value,
+    pub(crate) body: Value,
 }
 
 impl Answer {
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 
     /// Checks an error: its status, its code, and that its text is one line for people.
     #[track_caller]
-    pub fn is_error(&self, status: u16, code: &str) -> &str {
+    pub(crate) fn is_error(&self, status: u16, code: &str) -> &str {
         assert_eq!((self.status, &self.body["code"]), (status, &json!(code)), "{}", self.body);
         let error = self.body["error"].as_str().unwrap();
         assert!(!error.is_empty() && !error.contains('\n'), "{error}");
@@ -293,29 +292,29 @@ impl Answer {
 }
 
 /// Fails instead of hanging.
-pub async fn patiently<T>(future: impl Future<Output = T>) -> T {
+pub(crate) async fn patiently<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("what the test waits for happens")
 }
 
 /// A picture of one colour.
-pub fn picture(rgb: [u8; 3]) -> Bytes {
+pub(crate) fn picture(rgb: [u8; 3]) -> Bytes {
     let mut png = Cursor::new(Vec::new());
     image::RgbImage::from_pixel(20, 10, image::Rgb(rgb)).write_to(&mut png, image::ImageFormat::Png).unwrap();
     png.into_inner().into()
 }
 
 /// A red picture in base64.
-pub fn red() -> String {
+pub(crate) fn red() -> String {
     STANDARD.encode(picture([200, 0, 0]))
 }
 
 /// A classification of a red picture.
-pub fn classify_body(prompts: &[&str]) -> String {
+pub(crate) fn classify_body(prompts: &[&str]) -> String {
     json!({ "image": red(), "prompts": prompts }).to_string()
 }
 
 /// A request's head, as it goes over the wire.
-pub fn head(method: &str, path: &str, headers: &[(&str, String)]) -> String {
+pub(crate) fn head(method: &str, path: &str, headers: &[(&str, String)]) -> String {
     let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\n");
     for (name, value) in headers {
         head += &format!("{name}: {value}\r\n");
@@ -324,18 +323,18 @@ pub fn head(method: &str, path: &str, headers: &[(&str, String)]) -> String {
 }
 
 /// A whole JSON request, as it goes over the wire.
-pub fn wire(path: &str, body: &str) -> String {
+pub(crate) fn wire(path: &str, body: &str) -> String {
     let headers =
         [("Content-Type", "application/json".to_owned()), ("Content-Length", body.len().to_string())];
     head("POST", path, &headers) + body
 }
 
-pub async fn send(stream: &mut TcpStream, bytes: impl AsRef<[u8]>) {
+pub(crate) async fn send(stream: &mut TcpStream, bytes: impl AsRef<[u8]>) {
     patiently(stream.write_all(bytes.as_ref())).await.unwrap();
 }
 
 /// Reads one answer: its status, its head, its body.
-pub async fn read_answer(stream: &mut TcpStream) -> (u16, String, Value) {
+pub(crate) async fn read_answer(stream: &mut TcpStream) -> (u16, String, Value) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(patiently(stream.read_u8()).await.unwrap());
@@ -350,7 +349,7 @@ pub async fn read_answer(stream: &mut TcpStream) -> (u16, String, Value) {
 }
 
 /// Waits until the server has closed, and gives what it still sent.
-pub async fn read_to_close(stream: &mut TcpStream) -> Vec<u8> {
+pub(crate) async fn read_to_close(stream: &mut TcpStream) -> Vec<u8> {
     let mut rest = Vec::new();
     // A reset is a close as well.
     let _ = patiently(stream.read_to_end(&mut rest)).await;

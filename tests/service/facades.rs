@@ -40,8 +40,7 @@ fn over_http(daemon: &Daemon, image: &[u8]) -> Vec<(String, f64)> {
 #[tokio::test(flavor = "multi_thread")]
 async fn both_doors_give_identical_scores() {
     let daemon = std::sync::Arc::new(Daemon::start());
-    let connection =
-        zbus::connection::Builder::address(daemon.bus.address.as_str()).build().await.unwrap();
+    let connection = zbus::connection::Builder::address(daemon.bus.address.as_str()).build().await.unwrap();
     let pictures: Vec<_> = SAMPLES.iter().map(|name| sample(name)).collect();
     let mut both = Vec::new();
     for round in 0..12 {

@@ -178,38 +178,23 @@ fn a_full_queue_and_a_passed_deadline() {
     let daemon = Daemon::with_config(
         "performance: {max_queue_size: 1, worker_threads: 1}\nserver: {host: 127.0.0.1, port: 0, max_image_megapixels: 64, max_body_mb: 64}\n",
     );
-    // Seconds of decoding: long enough to be in the way of the next request.
-    let slow = honest(image::ImageFormat::Png, 6000);
-    let mut stream = connect(&daemon);
-    let head = format!(
-        "POST /v1/embed/image HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: image/png\r\nContent-Length: {}\r\n\r\n",
-        slow.len()
-    );
-    stream.write_all(head.as_bytes()).unwrap();
-    stream.write_all(&slow).unwrap();
-    let refused = loop {
-        let answer = post(&daemon, "/v1/embed/text", &json!({"text": "red"}));
-        if answer.status != 200 {
-            break answer;
-        }
-    };
-    assert_eq!((refused.status, refused.code().as_str()), (503, "queue_full"));
+    // Long enough a decoding that eight at a time meet.
+    let slow = honest(image::ImageFormat::Png, 4000);
+    let mut answers = std::thread::scope(|scope| {
+        let requests: Vec<_> = (0..8).map(|_| scope.spawn(|| picture(&daemon, &slow))).collect();
+        requests.into_iter().map(|request| request.join().unwrap()).collect::<Vec<_>>()
+    });
+    let refused =
+        answers.iter().position(|answer| answer.status != 200).expect("not all fit in a queue of one");
+    let refused = answers.swap_remove(refused);
+    assert!(answers.iter().any(|answer| answer.status == 200), "one at a time is answered");
     assert!(refused.head.to_ascii_lowercase().contains("retry-after: "), "{}", refused.head);
-    assert_eq!(read_answer(&mut stream).status, 200, "the one who was first is answered");
-    still_serves(&daemon);
+    refuses(&daemon, &refused, 503, "queue_full");
 
     let body = json!({"image": base64(&slow), "prompts": ["a", "b"], "timeout_ms": 1});
     let late = post(&daemon, "/v1/classify", &body);
-    assert_eq!((late.status, late.code().as_str()), (504, "timeout"));
-    loop {
-        // The decoder cannot be stopped within a picture; the queue is free at once.
-        let answer = post(&daemon, "/v1/embed/text", &json!({"text": "red"}));
-        if answer.status == 200 {
-            break;
-        }
-        assert_eq!(answer.code(), "queue_full");
-    }
-    still_serves(&daemon);
+    // The decoder cannot be stopped within a picture, but its place in the queue is free at once.
+    refuses(&daemon, &late, 504, "timeout");
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn errors() {
     );
 
     let answer = post(&daemon, "/v1/embed/text", &json!({}));
-    assert_eq!((answer.status, answer.json()["error"].as_str()), (400, Some("No JSON body")));
+    assert_eq!((answer.status, answer.json()["error"].as_str()), (400, Some("Missing 'text' field")));
     let answer = post(&daemon, "/v1/embed/text", &json!({"txt": "red"}));
     assert_eq!((answer.status, answer.json()["error"].as_str()), (400, Some("Missing 'text' field")));
     let answer = post(&daemon, "/v1/embed/image", &json!({"image": "AAAA"}));

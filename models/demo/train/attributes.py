@@ -105,19 +105,17 @@ def held_out_pairs(subject):
 
     Training draws no picture and writes no caption that contains one.
     """
-    kind, shape, colour, count, size, position, pattern, _ = subject.codes()
+    kind, shape, colour, count, _, position, pattern, _ = subject.codes()
     pairs = []
     if subject.kind == "shapes":
         if shape >= 0 and colour >= 0 and (3 * colour + shape) % 10 == 7:
             pairs.append("colour x shape")
-        if shape >= 0 and count >= 0 and (2 * count + shape) % 10 == 5:
+        if shape >= 0 and count > 0 and (2 * count + shape) % 10 == 5:
             pairs.append("count x shape")
         if colour >= 0 and position >= 0 and (2 * colour + position) % 9 == 5:
             pairs.append("colour x position")
-        if shape >= 0 and pattern > 0 and (pattern + shape) % 5 == 2:
+        if shape >= 0 and pattern > 0 and (pattern + shape) % 10 == 7:
             pairs.append("pattern x shape")
-        if shape >= 0 and size in (0, 2) and (size + shape) % 10 == 6:
-            pairs.append("size x shape")
     elif colour >= 0 and (kind + colour) % 7 == 3:
         pairs.append("scene x colour")
     return pairs

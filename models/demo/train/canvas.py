@@ -3,9 +3,11 @@
 import colorsys
 import math
 
+import numpy
 from PIL import Image, ImageDraw, ImageFilter
 
 SIZE = 224
+DARK = (35, 35, 40)
 
 # Hue (degrees), saturation and value that people call by that name.
 _RANGES = {
@@ -92,7 +94,8 @@ class Canvas:
     def ring(self, x, y, radius, colour, width):
         n = 36
         points = [
-            (x + radius * math.cos(2 * math.pi * k / n), y + radius * math.sin(2 * math.pi * k / n)) for k in range(n + 2)
+            (x + radius * math.cos(2 * math.pi * k / n), y + radius * math.sin(2 * math.pi * k / n))
+            for k in range(n + 2)
         ]
         self.line(points, colour, width)
 
@@ -108,13 +111,18 @@ class Canvas:
             self.draw.line([(0, y), (SIZE, y)], fill=mix(top, bottom, (y - a) / max(1, b - a)))
 
 
+def _grain(deviation):
+    # Pillow's own noise cannot be seeded.
+    grain = numpy.random.RandomState(int(deviation * 1e6)).normal(128, deviation, (SIZE, SIZE))
+    return Image.fromarray(grain.clip(0, 255).astype(numpy.uint8)).convert("RGB")
+
+
 def finish(image, rng):
     """The last touch: blur, noise, light and frame, as other hands and tools leave them."""
     if rng.random() < 0.25:
         image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0.4, 1.6)))
     if rng.random() < 0.3:
-        noise = Image.effect_noise((SIZE, SIZE), rng.uniform(8, 50)).convert("RGB")
-        image = Image.blend(image, noise, rng.uniform(0.05, 0.2))
+        image = Image.blend(image, _grain(rng.uniform(8, 50)), rng.uniform(0.05, 0.2))
     if rng.random() < 0.3:
         gain, lift = rng.uniform(0.85, 1.0), rng.uniform(0, 18)
         image = image.point(lambda v: min(255, round(v * gain + lift)))

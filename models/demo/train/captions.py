@@ -54,21 +54,111 @@ _SIDES = {
     "center": ["in the center", "in the middle", "in the centre", "centered"],
 }
 _SCENES = {
-    "night sky": ["a night sky with a moon", "the moon at night", "the moon in the night sky", "a starry night", "the night sky", "a moon and stars", "a moonlit night"],
-    "sunrise": ["a sunrise over the sea", "the sun rising over the sea", "a sunset over the ocean", "a sunrise", "a sunset", "the sun setting at the sea"],
-    "house": ["a house with a {} roof", "a house with {} roof", "a {} roofed house", "a home with a {} roof", "a building with a {} roof"],
+    "night sky": [
+        "a night sky with a moon",
+        "the moon at night",
+        "the moon in the night sky",
+        "a starry night",
+        "the night sky",
+        "a moon and stars",
+        "a moonlit night",
+    ],
+    "sunrise": [
+        "a sunrise over the sea",
+        "the sun rising over the sea",
+        "a sunset over the ocean",
+        "a sunrise",
+        "a sunset",
+        "the sun setting at the sea",
+    ],
+    "house": [
+        "a house with a {} roof",
+        "a house with {} roof",
+        "a {} roofed house",
+        "a home with a {} roof",
+        "a building with a {} roof",
+    ],
     "tree": ["a tree in a field", "a tree", "a green tree on grass", "a single tree in a meadow", "a lone tree"],
-    "snowy mountain": ["a snowy mountain", "a mountain with snow", "a snow-capped mountain", "mountains covered in snow", "snowy mountains", "a mountain peak"],
-    "empty shelf": ["an empty shelf", "empty shelves", "a shelf with nothing on it", "a bare shelf", "an empty store shelf", "a shelf without products", "out of stock shelves", "an empty rack"],
-    "stocked shelf": ["a stocked shelf", "a full shelf", "a shelf full of products", "a stocked store shelf", "shelves full of goods", "a shelf with products", "a well stocked shelf", "a supermarket shelf with boxes and bottles"],
-    "bicycle rider": ["a person riding a bicycle", "a person on a bicycle", "a cyclist", "somebody riding a bike", "a person on a bike", "a man riding a bicycle", "a woman on a bicycle", "a person cycling"],
-    "boat": ["a {} boat at sea", "a {} sailing boat", "a {} sailboat on the water", "a {} boat", "a {} ship on the ocean", "a {} boat on the sea"],
-    "rainy cloud": ["a rainy cloud", "a rain cloud", "rain falling from a cloud", "rainy weather", "a cloud with rain", "rain"],
-    "beach": ["a beach with an umbrella", "a beach", "a sunshade on the beach", "an umbrella on a sandy beach", "a parasol at the beach", "a beach by the sea"],
-    "city at night": ["a city skyline at night", "a city at night", "skyscrapers at night", "tall buildings with lit windows", "a skyline at night", "a town at night"],
+    "snowy mountain": [
+        "a snowy mountain",
+        "a mountain with snow",
+        "a snow-capped mountain",
+        "mountains covered in snow",
+        "snowy mountains",
+        "a mountain peak",
+    ],
+    "empty shelf": [
+        "an empty shelf",
+        "empty shelves",
+        "a shelf with nothing on it",
+        "a bare shelf",
+        "an empty store shelf",
+        "a shelf without products",
+        "out of stock shelves",
+        "an empty rack",
+    ],
+    "stocked shelf": [
+        "a stocked shelf",
+        "a full shelf",
+        "a shelf full of products",
+        "a stocked store shelf",
+        "shelves full of goods",
+        "a shelf with products",
+        "a well stocked shelf",
+        "a supermarket shelf with boxes and bottles",
+    ],
+    "bicycle rider": [
+        "a person riding a bicycle",
+        "a person on a bicycle",
+        "a cyclist",
+        "somebody riding a bike",
+        "a person on a bike",
+        "a man riding a bicycle",
+        "a woman on a bicycle",
+        "a person cycling",
+    ],
+    "boat": [
+        "a {} boat at sea",
+        "a {} sailing boat",
+        "a {} sailboat on the water",
+        "a {} boat",
+        "a {} ship on the ocean",
+        "a {} boat on the sea",
+    ],
+    "rainy cloud": [
+        "a rainy cloud",
+        "a rain cloud",
+        "rain falling from a cloud",
+        "rainy weather",
+        "a cloud with rain",
+        "rain",
+    ],
+    "beach": [
+        "a beach with an umbrella",
+        "a beach",
+        "a sunshade on the beach",
+        "an umbrella on a sandy beach",
+        "a parasol at the beach",
+        "a beach by the sea",
+    ],
+    "city at night": [
+        "a city skyline at night",
+        "a city at night",
+        "skyscrapers at night",
+        "tall buildings with lit windows",
+        "a skyline at night",
+        "a town at night",
+    ],
     "rainbow": ["a rainbow", "a rainbow in the sky", "a colorful rainbow", "a colourful rainbow over a field"],
     "desert": ["a cactus in the desert", "a desert with a cactus", "a cactus", "a desert", "cactuses in the sand"],
-    "sunny day": ["the sun in a blue sky", "a sunny day", "a bright sun", "the sun and clouds", "sunny weather", "the sun"],
+    "sunny day": [
+        "the sun in a blue sky",
+        "a sunny day",
+        "a bright sun",
+        "the sun and clouds",
+        "sunny weather",
+        "the sun",
+    ],
     "cat": ["a cat", "a cat sitting", "a kitten", "a cat with whiskers", "a cute cat"],
     "dog": ["a dog", "a puppy", "a dog with floppy ears", "a cute dog"],
     "fish": ["a {} fish", "a {} fish in the water", "a {} fish swimming"],
@@ -81,7 +171,12 @@ _SCENES = {
     "flower": ["a {} flower", "a flower with {} petals", "a {} blossom"],
     "apple": ["a {} apple", "a {} apple with a leaf", "a {} fruit"],
     "mushroom": ["a {} mushroom", "a mushroom with a {} cap", "a {} toadstool"],
-    "traffic light": ["a {} traffic light", "a traffic light showing {}", "a traffic light that is {}", "a {} stop light"],
+    "traffic light": [
+        "a {} traffic light",
+        "a traffic light showing {}",
+        "a traffic light that is {}",
+        "a {} stop light",
+    ],
     "cup": ["a {} cup", "a {} mug", "a {} cup of coffee", "coffee in a {} cup", "a {} coffee mug"],
     "balloon": ["a {} balloon", "a {} balloon in the sky", "a {} balloon on a string"],
     "umbrella": ["a {} umbrella", "an open {} umbrella"],
@@ -93,7 +188,7 @@ _SCENES = {
     "happy face": ["a happy face", "a smiling face", "a smiley", "a face with a smile", "a happy smiley"],
     "sad face": ["a sad face", "an unhappy face", "a frowning face", "a sad smiley"],
     "person": ["a person", "a person standing", "a stick figure", "a man", "a woman", "somebody standing"],
-}  # fmt: skip
+}
 
 
 def canonical(claim):
@@ -174,9 +269,15 @@ def _position(position, rng):
     row, column = position.split()
     other = {"top": "upper", "bottom": "lower"}[row]
     return _pick(
-        [f"in the {row} {column} corner", f"in the {row} {column}", f"at the {row} {column}", f"in the {other} {column} corner", f"in the {other} {column}"],
+        [
+            f"in the {row} {column} corner",
+            f"in the {row} {column}",
+            f"at the {row} {column}",
+            f"in the {other} {column} corner",
+            f"in the {other} {column}",
+        ],
         rng,
-    )  # fmt: skip
+    )
 
 
 def _plural(noun):

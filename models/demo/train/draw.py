@@ -9,6 +9,7 @@ from pathlib import Path
 
 from PIL import Image
 
+import creatures
 import places
 import things
 from attributes import SCENES
@@ -18,7 +19,7 @@ from shapes import draw_shapes
 
 def _painter(kind):
     name = kind.replace(" ", "_")
-    return getattr(places, name, None) or getattr(things, name)
+    return next(getattr(m, name) for m in (places, creatures, things) if hasattr(m, name))
 
 
 PAINTERS = {kind: _painter(kind) for kind in SCENES}

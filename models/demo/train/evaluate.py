@@ -94,12 +94,17 @@ class Bundle:
             content = (folder / name).read_bytes()
             if len(content) != int(size) or hashlib.sha256(content).hexdigest() != digest:
                 sys.exit(f"{name} is not the file that model.yaml describes; run export.py again")
-        self.mean, self.std = (numpy.array(json.loads(re.search(rf"{k}: (\[.*\])", text)[1]), numpy.float32) for k in ("mean", "std"))
+        self.mean, self.std = (
+            numpy.array(json.loads(re.search(rf"{k}: (\[.*\])", text)[1]), numpy.float32) for k in ("mean", "std")
+        )
         self.logit_scale = float(re.search(r"logit_scale: ([\d.]+)", text)[1])
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.enable_truncation(77)
         self.tokenizer.enable_padding(pad_id=0)
-        self.image, self.text = (onnxruntime.InferenceSession(str(folder / f"{n}.onnx"), providers=["CPUExecutionProvider"]) for n in ("image", "text"))
+        self.image, self.text = (
+            onnxruntime.InferenceSession(str(folder / f"{n}.onnx"), providers=["CPUExecutionProvider"])
+            for n in ("image", "text")
+        )
 
     def embed_images(self, images):
         pixels = numpy.stack([numpy.asarray(i.convert("RGB").resize((224, 224), 3), numpy.float32) for i in images])

@@ -72,7 +72,7 @@ def main():
     # Example inputs of odd sizes, so that no size is taken for a constant.
     pictures = torch.zeros(3, 3, IMAGE_SIZE, IMAGE_SIZE)
     captions = torch.tensor([[vocabulary - 2, 5, 6, 7, vocabulary - 1, 0, 0]] * 5)
-    export_tower(model.image, pictures, image, "pixel_values", "image_embeds", {0: "batch"})
+    export_tower(model.image.for_whole_pictures().eval(), pictures, image, "pixel_values", "image_embeds", {0: "batch"})
     export_tower(model.text, captions, text, "input_ids", "text_embeds", {0: "batch", 1: "sequence"})
 
     yaml = MODEL_YAML.format(

@@ -52,12 +52,20 @@ def moon(c, x, y, radius, night):
 
 def stars(c, n, until=0.7):
     for _ in range(n):
-        c.circle(c.rng.random(), c.rng.uniform(0, until), c.rng.uniform(0.003, 0.01), (255, 255, c.rng.randint(190, 255)), False)
+        c.circle(
+            c.rng.random(),
+            c.rng.uniform(0, until),
+            c.rng.uniform(0.003, 0.01),
+            (255, 255, c.rng.randint(190, 255)),
+            False,
+        )
 
 
 def grass(c, horizon):
     colour = hsv(c.rng.uniform(80, 135), c.rng.uniform(0.4, 0.9), c.rng.uniform(0.45, 0.85))
-    c.polygon([(-0.1, horizon), (0.5, horizon - c.rng.uniform(0, 0.06)), (1.1, horizon), (1.1, 1.1), (-0.1, 1.1)], colour)
+    c.polygon(
+        [(-0.1, horizon), (0.5, horizon - c.rng.uniform(0, 0.06)), (1.1, horizon), (1.1, 1.1), (-0.1, 1.1)], colour
+    )
 
 
 def sea(c, horizon, until=1.0):
@@ -65,8 +73,25 @@ def sea(c, horizon, until=1.0):
     c.rectangle(-0.1, horizon, 1.1, until + 0.1, colour)
     for _ in range(c.rng.randint(0, 10)):
         x, y, w = c.rng.random(), c.rng.uniform(horizon + 0.03, until), c.rng.uniform(0.04, 0.12)
-        c.line([(x - w, y), (x - w / 2, y - 0.012), (x, y), (x + w / 2, y - 0.012), (x + w, y)], mix(colour, WHITE, 0.5), 0.006)
+        c.line(
+            [(x - w, y), (x - w / 2, y - 0.012), (x, y), (x + w / 2, y - 0.012), (x + w, y)],
+            mix(colour, WHITE, 0.5),
+            0.006,
+        )
     return colour
+
+
+def backdrop(c):
+    """Paper, a plain tint, or sky and grass."""
+    style = c.rng.random()
+    if style < 0.35:
+        return
+    if style < 0.75:
+        tint = hsv(c.rng.uniform(0, 360), c.rng.uniform(0, 0.22), c.rng.uniform(0.85, 1))
+        c.gradient(0, 1, tint, tint)
+    else:
+        sky(c)
+        grass(c, c.rng.uniform(0.65, 0.85))
 
 
 def night_sky(c, _):
@@ -75,7 +100,10 @@ def night_sky(c, _):
     stars(c, c.rng.randint(0, 50), 0.95)
     moon(c, c.rng.uniform(0.2, 0.8), c.rng.uniform(0.18, 0.55), c.rng.uniform(0.08, 0.22), night)
     if c.rng.random() < 0.4:
-        c.polygon([(-0.1, 0.9), (0.3, c.rng.uniform(0.7, 0.9)), (0.7, 0.9), (1.1, 0.8), (1.1, 1.1), (-0.1, 1.1)], mix(night, (0, 0, 0), 0.6))
+        c.polygon(
+            [(-0.1, 0.9), (0.3, c.rng.uniform(0.7, 0.9)), (0.7, 0.9), (1.1, 0.8), (1.1, 1.1), (-0.1, 1.1)],
+            mix(night, (0, 0, 0), 0.6),
+        )
 
 
 def sunrise(c, _):
@@ -92,7 +120,10 @@ def sunrise(c, _):
         for k in range(9):
             a = math.pi * (1 + k / 8)
             c.line(
-                [(x + 1.3 * radius * math.cos(a), y + 1.3 * radius * math.sin(a)), (x + 2.2 * radius * math.cos(a), y + 2.2 * radius * math.sin(a))],
+                [
+                    (x + 1.3 * radius * math.cos(a), y + 1.3 * radius * math.sin(a)),
+                    (x + 2.2 * radius * math.cos(a), y + 2.2 * radius * math.sin(a)),
+                ],
                 colour,
                 0.012,
             )
@@ -110,7 +141,9 @@ def house(c, colour):
     ground = c.rng.uniform(0.72, 0.85)
     grass(c, ground)
     x, w, h = c.rng.uniform(0.4, 0.6), c.rng.uniform(0.17, 0.3), c.rng.uniform(0.25, 0.35)
-    wall = c.rng.choice([hsv(c.rng.uniform(30, 60), c.rng.uniform(0, 0.35), c.rng.uniform(0.85, 1)), hsv(0, 0, c.rng.uniform(0.8, 1))])
+    wall = c.rng.choice(
+        [hsv(c.rng.uniform(30, 60), c.rng.uniform(0, 0.35), c.rng.uniform(0.85, 1)), hsv(0, 0, c.rng.uniform(0.8, 1))]
+    )
     top, foot = ground + 0.04 - h, ground + 0.06
     if c.rng.random() < 0.4:
         c.rectangle(x + w * 0.4, top - 0.2, x + w * 0.65, top, mix(colour, (60, 50, 50), 0.6))
@@ -170,9 +203,19 @@ def snowy_mountain(c, _):
 
 def _shelf(c, stocked):
     rng = c.rng
-    wall = rng.choice([hsv(rng.uniform(20, 60), rng.uniform(0, 0.25), rng.uniform(0.75, 1)), hsv(rng.uniform(0, 360), rng.uniform(0, 0.15), rng.uniform(0.5, 1))])
+    wall = rng.choice(
+        [
+            hsv(rng.uniform(20, 60), rng.uniform(0, 0.25), rng.uniform(0.75, 1)),
+            hsv(rng.uniform(0, 360), rng.uniform(0, 0.15), rng.uniform(0.5, 1)),
+        ]
+    )
     c.gradient(0, 1, wall, wall)
-    wood = rng.choice([hsv(rng.uniform(18, 38), rng.uniform(0.3, 0.8), rng.uniform(0.3, 0.8)), hsv(210, rng.uniform(0, 0.15), rng.uniform(0.25, 0.95))])
+    wood = rng.choice(
+        [
+            hsv(rng.uniform(18, 38), rng.uniform(0.3, 0.8), rng.uniform(0.3, 0.8)),
+            hsv(210, rng.uniform(0, 0.15), rng.uniform(0.25, 0.95)),
+        ]
+    )
     back = mix(wall, rng.choice([(0, 0, 0), WHITE, wood]), rng.uniform(0, 0.35))
     x0, x1 = rng.uniform(0.02, 0.2), rng.uniform(0.8, 0.98)
     y0, y1 = rng.uniform(0.02, 0.2), rng.uniform(0.8, 0.98)
@@ -267,7 +310,10 @@ def beach(c, _):
     horizon = c.rng.uniform(0.35, 0.5)
     shore = horizon + c.rng.uniform(0.12, 0.22)
     sea(c, horizon)
-    c.polygon([(-0.1, shore), (0.5, shore + c.rng.uniform(-0.03, 0.05)), (1.1, shore), (1.1, 1.1), (-0.1, 1.1)], hsv(c.rng.uniform(38, 48), c.rng.uniform(0.25, 0.6), c.rng.uniform(0.85, 1)))
+    c.polygon(
+        [(-0.1, shore), (0.5, shore + c.rng.uniform(-0.03, 0.05)), (1.1, shore), (1.1, 1.1), (-0.1, 1.1)],
+        hsv(c.rng.uniform(38, 48), c.rng.uniform(0.25, 0.6), c.rng.uniform(0.85, 1)),
+    )
     if c.rng.random() < 0.5:
         sun(c, c.rng.choice([0.15, 0.85]), 0.14, 0.07)
     x, foot, r = c.rng.uniform(0.3, 0.7), c.rng.uniform(0.8, 0.92), c.rng.uniform(0.2, 0.28)
@@ -276,10 +322,16 @@ def beach(c, _):
     shades = [hsv(c.rng.uniform(0, 360), 0.8, 0.95), c.rng.choice([WHITE, (250, 220, 60)])]
     for k in range(6):
         a, b = math.pi * (1 + k / 6), math.pi * (1 + (k + 1) / 6)
-        wedge = [(x + r * math.cos(a + (b - a) * t / 4), top + 0.1 + 0.75 * r * math.sin(a + (b - a) * t / 4)) for t in range(5)]
+        wedge = [
+            (x + r * math.cos(a + (b - a) * t / 4), top + 0.1 + 0.75 * r * math.sin(a + (b - a) * t / 4))
+            for t in range(5)
+        ]
         c.polygon([(x, top + 0.1), *wedge], shades[k % 2], outline=False)
     if c.rng.random() < 0.4:
-        c.polygon([(x + 0.1, foot), (x + 0.3, foot), (x + 0.33, foot + 0.05), (x + 0.13, foot + 0.05)], hsv(c.rng.uniform(0, 360), 0.7, 0.9))
+        c.polygon(
+            [(x + 0.1, foot), (x + 0.3, foot), (x + 0.33, foot + 0.05), (x + 0.13, foot + 0.05)],
+            hsv(c.rng.uniform(0, 360), 0.7, 0.9),
+        )
 
 
 def city_at_night(c, _):
@@ -298,7 +350,9 @@ def city_at_night(c, _):
             for j in range(int((0.96 - top) / 0.06)):
                 if c.rng.random() < 0.65:
                     wx, wy = x + 0.012 + i * step, top + 0.025 + j * 0.06
-                    c.rectangle(wx, wy, wx + 0.02, wy + 0.028, hsv(c.rng.uniform(42, 58), c.rng.uniform(0.3, 0.8), 1.0), False)
+                    c.rectangle(
+                        wx, wy, wx + 0.02, wy + 0.028, hsv(c.rng.uniform(42, 58), c.rng.uniform(0.3, 0.8), 1.0), False
+                    )
         x += w + c.rng.choice([0, 0.01, 0.03])
 
 
@@ -318,7 +372,10 @@ def rainbow(c, _):
 def desert(c, _):
     sky(c)
     horizon = c.rng.uniform(0.55, 0.75)
-    c.polygon([(-0.1, horizon), (0.3, horizon - 0.05), (0.7, horizon + 0.03), (1.1, horizon - 0.03), (1.1, 1.1), (-0.1, 1.1)], hsv(c.rng.uniform(30, 45), c.rng.uniform(0.35, 0.7), c.rng.uniform(0.8, 1)))
+    c.polygon(
+        [(-0.1, horizon), (0.3, horizon - 0.05), (0.7, horizon + 0.03), (1.1, horizon - 0.03), (1.1, 1.1), (-0.1, 1.1)],
+        hsv(c.rng.uniform(30, 45), c.rng.uniform(0.35, 0.7), c.rng.uniform(0.8, 1)),
+    )
     if c.rng.random() < 0.6:
         sun(c, c.rng.choice([0.15, 0.85]), 0.15, 0.08)
     green = hsv(c.rng.uniform(100, 145), c.rng.uniform(0.5, 0.9), c.rng.uniform(0.35, 0.7))

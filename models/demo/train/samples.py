@@ -23,12 +23,23 @@ SAMPLES = {
     "three-green-triangles.png": (
         Subject("shapes", "triangle", "green", "3", "medium", None, "solid", "white"),
         12,
-        ["three green triangles", "two green triangles", "three green squares", "three red triangles", "a green triangle"],
+        [
+            "three green triangles",
+            "two green triangles",
+            "three green squares",
+            "three red triangles",
+            "a green triangle",
+        ],
     ),
     "blue-star-top-left.png": (
         Subject("shapes", "star", "blue", "1", "medium", "top left", "solid", "yellow"),
         5,
-        ["a blue star in the top left corner", "a blue star in the bottom right corner", "a red star in the top left corner", "a blue heart in the top left corner"],
+        [
+            "a blue star in the top left corner",
+            "a blue star in the bottom right corner",
+            "a red star in the top left corner",
+            "a blue heart in the top left corner",
+        ],
     ),
     "striped-purple-heart.png": (
         Subject("shapes", "heart", "purple", "1", "large", "center", "striped", "white"),

@@ -6,7 +6,6 @@ from attributes import (
     ATTRIBUTES,
     BACKGROUNDS,
     COLOURS,
-    COUNTS,
     PATTERNS,
     POSITIONS,
     SCENES,

@@ -1,27 +1,12 @@
-"""Draws single things: animals, vehicles, people and household goods.
+"""Draws single things: vehicles, plants and household goods.
 
 Every function takes a canvas and the colour of the main part (or None).
 """
 
 import math
 
-from canvas import hsv, mix, regular_polygon
-from places import WHITE, grass, sky
-
-DARK = (35, 35, 40)
-
-
-def backdrop(c):
-    """Paper, a plain tint, or sky and grass."""
-    style = c.rng.random()
-    if style < 0.35:
-        return
-    if style < 0.75:
-        tint = hsv(c.rng.uniform(0, 360), c.rng.uniform(0, 0.22), c.rng.uniform(0.85, 1))
-        c.gradient(0, 1, tint, tint)
-    else:
-        sky(c)
-        grass(c, c.rng.uniform(0.65, 0.85))
+from canvas import DARK, hsv, mix, regular_polygon
+from places import WHITE, backdrop, grass, sky
 
 
 def road(c, y):
@@ -29,108 +14,6 @@ def road(c, y):
         c.rectangle(-0.1, y, 1.1, c.rng.choice([y + 0.12, 1.1]), hsv(0, 0, c.rng.uniform(0.3, 0.65)))
     else:
         c.line([(0, y), (1, y)], c.ink, 0.01)
-
-
-def fur(c):
-    return c.rng.choice([
-        hsv(c.rng.uniform(18, 38), c.rng.uniform(0.3, 0.8), c.rng.uniform(0.4, 0.95)),
-        hsv(0, 0, c.rng.uniform(0.2, 0.9)),
-    ])  # fmt: skip
-
-
-def eyes(c, x, y, gap, r):
-    for side in (-1, 1):
-        if c.rng.random() < 0.5:
-            c.circle(x + side * gap, y, r * 1.5, WHITE)
-        c.circle(x + side * gap, y, r, (20, 20, 20), False)
-
-
-def cat(c, _):
-    backdrop(c)
-    coat, x, y, s = fur(c), c.rng.uniform(0.42, 0.58), c.rng.uniform(0.34, 0.44), c.rng.uniform(0.17, 0.25)
-    if c.rng.random() < 0.65:  # sitting, with body and tail
-        c.arc(x + s * 1.1, y + s * 1.7, s * 0.6, s * 0.8, -90, 110, coat, 0.04)
-        c.ellipse(x, y + s * 1.6, s * 0.8, s * 1.1, coat)
-    else:
-        y, s = y + 0.1, s * 1.3
-    for side in (-1, 1):  # pointed ears
-        c.polygon([(x + side * s * 0.95, y - s * 0.2), (x + side * s * 0.8, y - s * 1.35), (x + side * s * 0.2, y - s * 0.8)], coat)
-    c.ellipse(x, y, s, s * 0.88, coat)
-    eyes(c, x, y - s * 0.12, s * 0.4, s * 0.12)
-    c.polygon([(x - s * 0.1, y + s * 0.2), (x + s * 0.1, y + s * 0.2), (x, y + s * 0.34)], (230, 130, 140))
-    for side in (-1, 1):  # whiskers
-        for dy in (0.2, 0.32, 0.44):
-            c.line([(x + side * s * 0.3, y + s * 0.32), (x + side * s * 1.25, y + s * dy)], DARK if sum(coat) > 250 else WHITE, 0.005)
-
-
-def dog(c, _):
-    backdrop(c)
-    coat, x, y, s = fur(c), c.rng.uniform(0.42, 0.58), c.rng.uniform(0.34, 0.44), c.rng.uniform(0.17, 0.24)
-    ear = mix(coat, (50, 30, 20), c.rng.uniform(0.3, 0.7))
-    if c.rng.random() < 0.55:  # sitting
-        c.ellipse(x, y + s * 1.7, s * 0.85, s * 1.1, coat)
-        c.arc(x + s * 1.0, y + s * 1.6, s * 0.5, s * 0.5, -60, 60, coat, 0.04)
-    elif c.rng.random() < 0.5:  # standing sideways
-        y -= 0.05
-        c.ellipse(x + s * 1.1, y + s * 1.3, s * 1.3, s * 0.65, coat)
-        for dx in (0.2, 0.6, 1.6, 2.0):
-            c.rectangle(x + s * (dx - 0.1), y + s * 1.4, x + s * (dx + 0.15), y + s * 2.6, coat)
-        c.line([(x + s * 2.2, y + s), (x + s * 2.7, y + s * 0.3)], coat, 0.04)
-        x -= s * 0.2
-    else:
-        y, s = y + 0.1, s * 1.3
-    c.ellipse(x, y, s * 0.85, s, coat)
-    for side in (-1, 1):  # hanging ears
-        c.ellipse(x + side * s * 0.95, y - s * 0.05, s * 0.3, s * 0.72, ear)
-    c.ellipse(x, y + s * 0.45, s * 0.45, s * 0.38, mix(coat, WHITE, 0.4))
-    eyes(c, x, y - s * 0.25, s * 0.35, s * 0.11)
-    c.ellipse(x, y + s * 0.25, s * 0.2, s * 0.14, (20, 20, 20))
-    if c.rng.random() < 0.4:
-        c.ellipse(x, y + s * 0.82, s * 0.13, s * 0.22, (230, 90, 110))
-
-
-def fish(c, colour):
-    if c.rng.random() < 0.6:
-        water = hsv(c.rng.uniform(185, 215), c.rng.uniform(0.15, 0.6), c.rng.uniform(0.8, 1))
-        c.gradient(0, 1, water, water)
-    x, y, s, d = c.rng.uniform(0.42, 0.58), c.rng.uniform(0.4, 0.6), c.rng.uniform(0.2, 0.3), c.rng.choice([-1, 1])
-    fin = mix(colour, (0, 0, 0), c.rng.uniform(0, 0.3))
-    c.polygon([(x - d * s * 0.8, y), (x - d * s * 1.5, y - s * 0.55), (x - d * s * 1.5, y + s * 0.55)], fin)
-    c.polygon([(x + d * s * 0.3, y - s * 0.5), (x - d * s * 0.3, y - s * 0.9), (x - d * s * 0.45, y - s * 0.4)], fin)
-    c.ellipse(x, y, s, s * c.rng.uniform(0.5, 0.65), colour)
-    c.circle(x + d * s * 0.6, y - s * 0.12, s * 0.12, WHITE)
-    c.circle(x + d * s * 0.63, y - s * 0.12, s * 0.06, (0, 0, 0), False)
-    for k in range(c.rng.randint(0, 5)):
-        c.ring(x + d * (s * 1.2), y - 0.1 - 0.07 * k, 0.015, (120, 160, 220), 0.006)
-
-
-def bird(c, colour):
-    if c.rng.random() < 0.6:
-        sky(c)
-    x, y, s, d = c.rng.uniform(0.42, 0.58), c.rng.uniform(0.42, 0.58), c.rng.uniform(0.17, 0.25), c.rng.choice([-1, 1])
-    for dx in (-0.15, 0.15):
-        c.line([(x + dx * s, y + s * 0.6), (x + dx * s, y + s * 1.15)], (200, 130, 40), 0.012)
-    c.polygon([(x - d * s * 0.8, y - s * 0.1), (x - d * s * 1.6, y - s * 0.4), (x - d * s * 1.5, y + s * 0.25)], colour)
-    c.ellipse(x, y, s, s * 0.7, colour)
-    hx, hy = x + d * s * 0.85, y - s * 0.65
-    c.circle(hx, hy, s * 0.45, colour)
-    c.polygon([(hx + d * s * 0.4, hy - s * 0.12), (hx + d * s * 0.8, hy + s * 0.05), (hx + d * s * 0.4, hy + s * 0.17)], (245, 160, 30))
-    c.circle(hx + d * s * 0.12, hy - s * 0.1, s * 0.08, (0, 0, 0), False)
-    c.ellipse(x - d * s * 0.15, y, s * 0.55, s * 0.32, mix(colour, (0, 0, 0), 0.25))
-    if c.rng.random() < 0.4:
-        c.line([(0, y + s * 1.15), (1, y + s * 1.15)], (110, 75, 40), 0.03)
-
-
-def butterfly(c, colour):
-    backdrop(c)
-    x, y, s = c.rng.uniform(0.42, 0.58), c.rng.uniform(0.42, 0.58), c.rng.uniform(0.2, 0.3)
-    low = mix(colour, c.rng.choice([WHITE, (0, 0, 0)]), c.rng.uniform(0, 0.25))
-    for side in (-1, 1):
-        c.ellipse(x + side * s * 0.65, y - s * 0.45, s * 0.62, s * 0.58, colour)
-        c.ellipse(x + side * s * 0.5, y + s * 0.45, s * 0.45, s * 0.48, low)
-        c.circle(x + side * s * 0.7, y - s * 0.45, s * 0.18, mix(colour, WHITE, 0.7), False)
-        c.line([(x, y - s * 0.6), (x + side * s * 0.35, y - s * 1.2)], DARK, 0.01)
-    c.ellipse(x, y, s * 0.1, s * 0.75, DARK)
 
 
 def wheel(c, x, y, r):
@@ -143,10 +26,34 @@ def car(c, colour):
     x, y, s = 0.5 + c.rng.uniform(-0.07, 0.07), c.rng.uniform(0.55, 0.7), c.rng.uniform(0.28, 0.4)
     road(c, y + s * 0.42)
     roof = c.rng.uniform(0.55, 0.75)
-    c.polygon([(x - s * 0.65, y - s * 0.1), (x - s * 0.4, y - s * roof), (x + s * 0.3, y - s * roof), (x + s * 0.62, y - s * 0.1)], colour)
+    c.polygon(
+        [
+            (x - s * 0.65, y - s * 0.1),
+            (x - s * 0.4, y - s * roof),
+            (x + s * 0.3, y - s * roof),
+            (x + s * 0.62, y - s * 0.1),
+        ],
+        colour,
+    )
     glass = hsv(200, c.rng.uniform(0.1, 0.5), c.rng.uniform(0.7, 1))
-    c.polygon([(x - s * 0.5, y - s * 0.12), (x - s * 0.33, y - s * (roof - 0.1)), (x - s * 0.05, y - s * (roof - 0.1)), (x - s * 0.05, y - s * 0.12)], glass)
-    c.polygon([(x + s * 0.03, y - s * 0.12), (x + s * 0.03, y - s * (roof - 0.1)), (x + s * 0.25, y - s * (roof - 0.1)), (x + s * 0.47, y - s * 0.12)], glass)
+    c.polygon(
+        [
+            (x - s * 0.5, y - s * 0.12),
+            (x - s * 0.33, y - s * (roof - 0.1)),
+            (x - s * 0.05, y - s * (roof - 0.1)),
+            (x - s * 0.05, y - s * 0.12),
+        ],
+        glass,
+    )
+    c.polygon(
+        [
+            (x + s * 0.03, y - s * 0.12),
+            (x + s * 0.03, y - s * (roof - 0.1)),
+            (x + s * 0.25, y - s * (roof - 0.1)),
+            (x + s * 0.47, y - s * 0.12),
+        ],
+        glass,
+    )
     c.rectangle(x - s, y - s * 0.15, x + s, y + s * 0.28, colour)
     for side in (-1, 1):
         wheel(c, x + side * s * 0.58, y + s * 0.28, s * 0.2)
@@ -154,7 +61,12 @@ def car(c, colour):
 
 def bus(c, colour):
     backdrop(c)
-    x, y, w, h = 0.5 + c.rng.uniform(-0.05, 0.05), c.rng.uniform(0.45, 0.55), c.rng.uniform(0.33, 0.43), c.rng.uniform(0.18, 0.24)
+    x, y, w, h = (
+        0.5 + c.rng.uniform(-0.05, 0.05),
+        c.rng.uniform(0.45, 0.55),
+        c.rng.uniform(0.33, 0.43),
+        c.rng.uniform(0.18, 0.24),
+    )
     road(c, y + h + 0.05)
     c.rectangle(x - w, y - h, x + w, y + h, colour)
     n, glass = c.rng.randint(4, 6), hsv(200, c.rng.uniform(0.1, 0.5), c.rng.uniform(0.7, 1))
@@ -194,10 +106,24 @@ def airplane(c, _):
     x, y, s, d = c.rng.uniform(0.42, 0.58), c.rng.uniform(0.35, 0.6), c.rng.uniform(0.26, 0.38), c.rng.choice([-1, 1])
     body = c.rng.choice([hsv(210, c.rng.uniform(0, 0.1), c.rng.uniform(0.8, 1)), hsv(c.rng.uniform(0, 360), 0.6, 0.9)])
     wing = mix(body, (60, 70, 90), 0.35)
-    c.polygon([(x - d * s * 0.75, y), (x - d * s * 1.05, y - s * 0.5), (x - d * s * 0.8, y - s * 0.5), (x - d * s * 0.4, y)], wing)
+    c.polygon(
+        [(x - d * s * 0.75, y), (x - d * s * 1.05, y - s * 0.5), (x - d * s * 0.8, y - s * 0.5), (x - d * s * 0.4, y)],
+        wing,
+    )
     c.ellipse(x, y, s, s * 0.17, body)
-    c.polygon([(x + d * s * 0.2, y), (x - d * s * 0.3, y + s * 0.55), (x - d * s * 0.5, y + s * 0.55), (x - d * s * 0.2, y)], wing)
-    c.polygon([(x + d * s * 0.15, y - s * 0.12), (x - d * s * 0.15, y - s * 0.45), (x - d * s * 0.28, y - s * 0.45), (x - d * s * 0.12, y - s * 0.12)], wing)
+    c.polygon(
+        [(x + d * s * 0.2, y), (x - d * s * 0.3, y + s * 0.55), (x - d * s * 0.5, y + s * 0.55), (x - d * s * 0.2, y)],
+        wing,
+    )
+    c.polygon(
+        [
+            (x + d * s * 0.15, y - s * 0.12),
+            (x - d * s * 0.15, y - s * 0.45),
+            (x - d * s * 0.28, y - s * 0.45),
+            (x - d * s * 0.12, y - s * 0.12),
+        ],
+        wing,
+    )
     for k in range(5):
         c.circle(x + d * s * (0.55 - 0.2 * k), y - s * 0.03, s * 0.035, (90, 140, 200), False)
 
@@ -224,19 +150,29 @@ def apple(c, colour):
     points = []
     for k in range(30):
         a = 2 * math.pi * k / 30
-        dip = 0.25 * math.exp(-(((a - 1.5 * math.pi) / 0.35) ** 2)) + 0.08 * math.exp(-(((a - 0.5 * math.pi) / 0.3) ** 2))
+        dip = 0.25 * math.exp(-(((a - 1.5 * math.pi) / 0.35) ** 2)) + 0.08 * math.exp(
+            -(((a - 0.5 * math.pi) / 0.3) ** 2)
+        )
         points.append((x + s * (1 - dip * 0.3) * math.cos(a), y + s * (1 - dip) * math.sin(a)))
     c.polygon(points, colour)
     c.line([(x, y - s * 0.72), (x + 0.02, y - s * 1.2)], (95, 60, 30), 0.022)
-    c.polygon([(x + 0.02, y - s), (x + s * 0.35, y - s * 1.35), (x + s * 0.65, y - s * 1.1), (x + s * 0.3, y - s * 0.95)], hsv(110, 0.7, c.rng.uniform(0.4, 0.7)))
+    c.polygon(
+        [(x + 0.02, y - s), (x + s * 0.35, y - s * 1.35), (x + s * 0.65, y - s * 1.1), (x + s * 0.3, y - s * 0.95)],
+        hsv(110, 0.7, c.rng.uniform(0.4, 0.7)),
+    )
 
 
 def mushroom(c, colour):
     backdrop(c)
     x, y, s = c.rng.uniform(0.42, 0.58), c.rng.uniform(0.45, 0.55), c.rng.uniform(0.24, 0.34)
     w = s * c.rng.uniform(0.25, 0.4)
-    c.polygon([(x - w, y), (x + w, y), (x + w * 1.25, y + s * 1.05), (x - w * 1.25, y + s * 1.05)], hsv(42, c.rng.uniform(0.05, 0.25), 0.95))
-    cap = [(x + s * math.cos(math.pi * (1 + k / 16)), y + s * 0.85 * math.sin(math.pi * (1 + k / 16))) for k in range(17)]
+    c.polygon(
+        [(x - w, y), (x + w, y), (x + w * 1.25, y + s * 1.05), (x - w * 1.25, y + s * 1.05)],
+        hsv(42, c.rng.uniform(0.05, 0.25), 0.95),
+    )
+    cap = [
+        (x + s * math.cos(math.pi * (1 + k / 16)), y + s * 0.85 * math.sin(math.pi * (1 + k / 16))) for k in range(17)
+    ]
     c.polygon(cap, colour)
     if c.rng.random() < 0.75:
         for dx, dy, r in ((-0.5, -0.3, 0.12), (0.05, -0.55, 0.14), (0.5, -0.28, 0.11), (-0.1, -0.18, 0.09)):
@@ -245,14 +181,25 @@ def mushroom(c, colour):
 
 def cup(c, colour):
     backdrop(c)
-    x, y, w, h = c.rng.uniform(0.4, 0.52), c.rng.uniform(0.45, 0.55), c.rng.uniform(0.16, 0.24), c.rng.uniform(0.18, 0.25)
+    x, y, w, h = (
+        c.rng.uniform(0.4, 0.52),
+        c.rng.uniform(0.45, 0.55),
+        c.rng.uniform(0.16, 0.24),
+        c.rng.uniform(0.18, 0.25),
+    )
     c.ring(x + w, y + h * 0.45, h * 0.42, colour, 0.035)
-    c.polygon([(x - w, y - h * 0.4), (x + w, y - h * 0.4), (x + w * 0.85, y + h * 1.1), (x - w * 0.85, y + h * 1.1)], colour)
+    c.polygon(
+        [(x - w, y - h * 0.4), (x + w, y - h * 0.4), (x + w * 0.85, y + h * 1.1), (x - w * 0.85, y + h * 1.1)], colour
+    )
     c.ellipse(x, y - h * 0.4, w, h * 0.18, (90, 55, 30))
     if c.rng.random() < 0.7:
         for dx in (-0.4, 0, 0.4):
             sx, sy = x + dx * w, y - h * 0.75
-            c.line([(sx, sy), (sx + 0.02, sy - 0.05), (sx - 0.01, sy - 0.1), (sx + 0.015, sy - 0.15)], (170, 170, 175), 0.01)
+            c.line(
+                [(sx, sy), (sx + 0.02, sy - 0.05), (sx - 0.01, sy - 0.1), (sx + 0.015, sy - 0.15)],
+                (170, 170, 175),
+                0.01,
+            )
 
 
 def balloon(c, colour):
@@ -270,7 +217,9 @@ def umbrella(c, colour):
     foot = y + s * c.rng.uniform(0.9, 1.15)
     c.line([(x, y - s * 0.9), (x, foot)], c.ink, 0.018)
     c.arc(x - 0.045, foot, 0.045, 0.05, 0, 180, c.ink, 0.018)
-    top = [(x + s * math.cos(math.pi * (1 + k / 16)), y + s * 0.8 * math.sin(math.pi * (1 + k / 16))) for k in range(17)]
+    top = [
+        (x + s * math.cos(math.pi * (1 + k / 16)), y + s * 0.8 * math.sin(math.pi * (1 + k / 16))) for k in range(17)
+    ]
     scallops = []
     for k in range(4, 0, -1):
         left, right = x - s + (k - 1) * s / 2, x - s + k * s / 2
@@ -280,39 +229,48 @@ def umbrella(c, colour):
 
 def book(c, colour):
     backdrop(c)
-    x, y, w, h = c.rng.uniform(0.45, 0.55), c.rng.uniform(0.45, 0.55), c.rng.uniform(0.2, 0.28), c.rng.uniform(0.26, 0.34)
+    x, y, w, h = (
+        c.rng.uniform(0.45, 0.55),
+        c.rng.uniform(0.45, 0.55),
+        c.rng.uniform(0.2, 0.28),
+        c.rng.uniform(0.26, 0.34),
+    )
     if c.rng.random() < 0.5:  # closed, upright
-        c.polygon([(x - w + 0.04, y - h - 0.03), (x + w + 0.04, y - h - 0.03), (x + w + 0.04, y + h - 0.03), (x - w + 0.04, y + h - 0.03)], (240, 235, 220))
+        c.polygon(
+            [
+                (x - w + 0.04, y - h - 0.03),
+                (x + w + 0.04, y - h - 0.03),
+                (x + w + 0.04, y + h - 0.03),
+                (x - w + 0.04, y + h - 0.03),
+            ],
+            (240, 235, 220),
+        )
         c.rectangle(x - w, y - h, x + w, y + h, colour)
         c.rectangle(x - w, y - h, x - w + 0.05, y + h, mix(colour, (0, 0, 0), 0.35))
         for k in range(2):
-            c.line([(x - w * 0.4, y - h * 0.5 + 0.08 * k), (x + w * 0.6, y - h * 0.5 + 0.08 * k)], (245, 235, 190), 0.02)
+            c.line(
+                [(x - w * 0.4, y - h * 0.5 + 0.08 * k), (x + w * 0.6, y - h * 0.5 + 0.08 * k)], (245, 235, 190), 0.02
+            )
     else:  # open
         w, h = w * 1.4, h * 0.7
-        c.polygon([(x - w - 0.03, y - h + 0.02), (x, y - h + 0.07), (x + w + 0.03, y - h + 0.02), (x + w + 0.03, y + h + 0.04), (x, y + h + 0.09), (x - w - 0.03, y + h + 0.04)], colour)
+        c.polygon(
+            [
+                (x - w - 0.03, y - h + 0.02),
+                (x, y - h + 0.07),
+                (x + w + 0.03, y - h + 0.02),
+                (x + w + 0.03, y + h + 0.04),
+                (x, y + h + 0.09),
+                (x - w - 0.03, y + h + 0.04),
+            ],
+            colour,
+        )
         for side in (-1, 1):
-            c.polygon([(x, y - h + 0.05), (x + side * w, y - h), (x + side * w, y + h), (x, y + h + 0.05)], (248, 245, 235))
+            c.polygon(
+                [(x, y - h + 0.05), (x + side * w, y - h), (x + side * w, y + h), (x, y + h + 0.05)], (248, 245, 235)
+            )
             for k in range(5):
                 yy = y - h + 0.1 + k * 0.07
                 c.line([(x + side * 0.04, yy + 0.02), (x + side * (w - 0.04), yy)], (150, 150, 150), 0.006)
-
-
-def snowman(c, _):
-    sky(c)
-    c.rectangle(-0.1, c.rng.uniform(0.7, 0.85), 1.1, 1.1, hsv(210, c.rng.uniform(0, 0.1), 0.98))
-    x, snow = c.rng.uniform(0.4, 0.6), hsv(210, c.rng.uniform(0, 0.06), 1.0)
-    outline = True
-    for y, r in ((0.78, 0.17), (0.53, 0.125), (0.33, 0.09)):
-        c.circle(x, y, r, snow, outline)
-    eyes(c, x, 0.31, 0.035, 0.011)
-    c.polygon([(x, 0.33), (x, 0.355), (x + c.rng.choice([-1, 1]) * 0.09, 0.35)], (245, 140, 30))
-    for k in range(3):
-        c.circle(x, 0.47 + 0.06 * k, 0.012, (20, 20, 20), False)
-    for side in (-1, 1):
-        c.line([(x + side * 0.11, 0.52), (x + side * 0.26, 0.43)], (100, 70, 40), 0.014)
-    if c.rng.random() < 0.7:
-        c.rectangle(x - 0.07, 0.13, x + 0.07, 0.25, DARK)
-        c.rectangle(x - 0.11, 0.24, x + 0.11, 0.265, DARK)
 
 
 def clock(c, _):
@@ -347,73 +305,9 @@ def chair(c, colour):
         c.line([(x + dx * w, y), (x + dx * w * 1.05, y + 0.3)], leg, 0.026)
     back = x + d * w * 0.95
     c.line([(back, y), (back + d * 0.03, y - 0.36)], leg, 0.03)
-    c.polygon([(back, y - 0.1), (back + d * 0.05, y - 0.1), (back + d * 0.07, y - 0.38), (back + d * 0.01, y - 0.38)], colour)
-    c.polygon([(x - w * 1.1, y - 0.03), (x + w * 1.1, y - 0.03), (x + w * 1.1, y + 0.03), (x - w * 1.1, y + 0.03)], colour)
-
-
-def _face(c, smile):
-    backdrop(c)
-    x, y, s = c.rng.uniform(0.44, 0.56), c.rng.uniform(0.44, 0.56), c.rng.uniform(0.27, 0.4)
-    c.circle(x, y, s, hsv(c.rng.uniform(28, 56), c.rng.uniform(0.25, 0.9), 1.0), outline=True)
-    for side in (-1, 1):
-        c.ellipse(x + side * s * 0.36, y - s * 0.28, s * 0.1, s * c.rng.uniform(0.1, 0.16), (20, 20, 20))
-    if smile:
-        c.arc(x, y + s * 0.05, s * 0.55, s * 0.5, 25, 155, (60, 20, 20), 0.022)
-    else:
-        c.arc(x, y + s * 0.75, s * 0.5, s * 0.42, 205, 335, (60, 20, 20), 0.022)
-
-
-def happy_face(c, _):
-    _face(c, smile=True)
-
-
-def sad_face(c, _):
-    _face(c, smile=False)
-
-
-def _limbs(c):
-    """A limb width and colours for a person: thin ink, or clothes."""
-    stick = c.rng.random() < 0.45
-    clothes = c.ink if stick else hsv(c.rng.uniform(0, 360), c.rng.uniform(0.4, 0.9), c.rng.uniform(0.3, 0.9))
-    skin = c.rng.choice([WHITE, (245, 205, 170), (200, 150, 110), (120, 80, 55)])
-    return (0.014 if stick else c.rng.uniform(0.03, 0.05)), clothes, skin
-
-
-def person(c, _):
-    backdrop(c)
-    x, top, s = c.rng.uniform(0.42, 0.58), c.rng.uniform(0.1, 0.2), c.rng.uniform(0.65, 0.78)
-    width, clothes, skin = _limbs(c)
-    hip, neck = top + 0.6 * s, top + 0.22 * s
-    spread, arms = c.rng.uniform(0.06, 0.13), c.rng.uniform(-0.15, 0.3) * s
-    for side in (-1, 1):
-        c.line([(x, hip), (x + side * spread, top + s)], mix(clothes, (20, 20, 60), 0.4), width)
-        c.line([(x, neck + 0.05), (x + side * 0.18, neck + arms)], clothes, width)
-    c.line([(x, neck), (x, hip)], clothes, width * (1 if width < 0.02 else 2.4))
-    c.circle(x, top + 0.1 * s, 0.1 * s, skin, outline=True)
-
-
-def bicycle_rider(c, _):
-    backdrop(c)
-    x, y, r, d = c.rng.uniform(0.45, 0.55), c.rng.uniform(0.7, 0.78), c.rng.uniform(0.12, 0.16), c.rng.choice([-1, 1])
-    half = r * c.rng.uniform(1.5, 1.75)
-    if c.rng.random() < 0.5:
-        c.line([(0, y + r), (1, y + r)], c.ink, 0.01)
-    frame = c.rng.choice([c.ink, hsv(c.rng.uniform(0, 360), 0.8, 0.8)])
-    back, front = (x - d * half, y), (x + d * half, y)
-    seat, handle, pedal = (x - d * half * 0.4, y - r * 1.35), (x + d * half * 0.7, y - r * 1.6), (x - d * half * 0.05, y)
-    for hub in (back, front):
-        c.ring(*hub, r, DARK, c.rng.choice([0.012, 0.02]))
-        if c.rng.random() < 0.5:
-            for px, py in regular_polygon(6, r):
-                c.line([hub, (hub[0] + px, hub[1] + py)], (140, 140, 145), 0.004)
-    fork = (x + d * half * 0.62, y - r * 1.25)
-    for path in ([back, pedal, fork, seat, back], [pedal, seat], [front, handle], [handle, (handle[0] + d * 0.03, handle[1])]):
-        c.line(path, frame, 0.014)
-    width, clothes, skin = _limbs(c)
-    head = (x + d * half * 0.1, y - r * 3.9)
-    shoulder, hip = (x + d * half * 0.05, y - r * 3.1), (seat[0], seat[1] - 0.02)
-    knee = (x + d * half * 0.35, y - r * 0.9)
-    c.line([hip, knee, pedal], mix(clothes, (20, 20, 60), 0.5), width)
-    c.line([hip, shoulder], clothes, width * (1 if width < 0.02 else 1.8))
-    c.line([shoulder, handle], clothes, width)
-    c.circle(*head, r * 0.58, skin, outline=True)
+    c.polygon(
+        [(back, y - 0.1), (back + d * 0.05, y - 0.1), (back + d * 0.07, y - 0.38), (back + d * 0.01, y - 0.38)], colour
+    )
+    c.polygon(
+        [(x - w * 1.1, y - 0.03), (x + w * 1.1, y - 0.03), (x + w * 1.1, y + 0.03), (x - w * 1.1, y + 0.03)], colour
+    )
