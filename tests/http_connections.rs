@@ -4,9 +4,13 @@ mod http_support;
 
 use std::{sync::Arc, time::Duration};
 
-use hailo_clip::http::ApiKey;
+use hailo_clip::http::{ApiKey, Listener, Server};
 use serde_json::Value;
-use tokio::io::AsyncWriteExt;
+use tokio::{
+    io::AsyncWriteExt,
+    net::{UnixListener, UnixStream},
+};
+use tokio_util::sync::CancellationToken;
 
 use self::http_support::{Service, classify_body, head, patiently, read_answer, read_to_close, send, wire};
 
@@ -190,6 +194,26 @@ async fn a_client_of_http_1_0_without_a_host_is_served() {
     send(&mut stream, "GET /health HTTP/1.0\r\n\r\n").await;
     assert_eq!(read_answer(&mut stream).await.0, 200);
     assert_eq!(read_to_close(&mut stream).await, b"");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_unix_socket_is_served_as_well() {
+    let service = Service::ready().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("http.sock");
+    let listener = Listener::Unix(UnixListener::bind(&path).unwrap());
+    let server = Server::new(service.engine.clone(), service.options.subscribe());
+    let shutdown = CancellationToken::new();
+    let serving = tokio::spawn({
+        let shutdown = shutdown.clone();
+        async move { server.serve(listener, shutdown).await }
+    });
+    let mut stream = UnixStream::connect(&path).await.unwrap();
+    send(&mut stream, wire("/v1/classify", &classify_body(&["red"]))).await;
+    assert_eq!(read_answer(&mut stream).await.0, 200);
+    shutdown.cancel();
+    drop(stream);
+    patiently(serving).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -22,7 +22,7 @@ use hyper::{HeaderMap, Request, client::conn::http1};
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinHandle,
@@ -329,12 +329,12 @@ pub(crate) fn wire(path: &str, body: &str) -> String {
     head("POST", path, &headers) + body
 }
 
-pub(crate) async fn send(stream: &mut TcpStream, bytes: impl AsRef<[u8]>) {
+pub(crate) async fn send(stream: &mut (impl AsyncWrite + Unpin), bytes: impl AsRef<[u8]>) {
     patiently(stream.write_all(bytes.as_ref())).await.unwrap();
 }
 
 /// Reads one answer: its status, its head, its body.
-pub(crate) async fn read_answer(stream: &mut TcpStream) -> (u16, String, Value) {
+pub(crate) async fn read_answer(stream: &mut (impl AsyncRead + Unpin)) -> (u16, String, Value) {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(patiently(stream.read_u8()).await.unwrap());
