@@ -121,6 +121,8 @@ impl Service {
 
     async fn unloaded(bus: Bus, change: impl FnOnce(&mut Settings), limits: Limits) -> Self {
         let mut settings = Settings::default();
+        // No test may pass because a forgotten request came to its deadline.
+        settings.performance.request_timeout = 10 * PATIENCE;
         change(&mut settings);
         let (gate, at_gate) = watch::channel(Gate::Open);
         let pictures = Arc::new(AtomicUsize::new(0));
