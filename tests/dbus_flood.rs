@@ -49,5 +49,8 @@ async fn a_flood_of_large_calls_is_refused() {
     }
     let (peak, _) = peak_and_current(&daemon);
     assert!(peak < before + 64 * 4 * MIB, "{} MiB became {} MiB", before / MIB, peak / MIB);
-    client.classify(&picture(RED), &["red"], Options::new()).await.expect("good requests are served as before");
+    client
+        .classify(&picture(RED), &["red"], Options::new())
+        .await
+        .expect("good requests are served as before");
 }
