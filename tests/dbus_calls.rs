@@ -1,4 +1,5 @@
 //! Calls on the D-Bus facade: answers, options, file descriptors, errors.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 mod dbus_service;
@@ -10,6 +11,7 @@ use std::{
     os::fd::OwnedFd,
 };
 
+use common::PATIENCE;
 use dbus_service::{Classified, Client, GREEN, Gate, Options, RED, Service, memfd, picture, refusal};
 use hailo_clip::dbus::Limits;
 use zbus::{Fd, Message, Variant, message::Flags};
@@ -223,14 +225,22 @@ async fn a_full_queue_refuses() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_model_calls_are_refused() {
+async fn a_call_waits_for_the_model_to_be_loaded() {
     let service = Service::without_model(|_| {}, Limits::default()).await;
+    let call = service.client().await.start_embed_image(&picture(RED));
+    service.in_flight(1).await;
+    service.engine.load().await.unwrap();
+    call.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopping_service_refuses_calls() {
+    let service = Service::start().await;
     let client = service.client().await;
+    service.engine.drain(PATIENCE).await;
     let (error, text) = refusal(client.embed_image(&picture(RED)).await);
     assert_eq!(error, "NotReady");
-    assert!(text.contains("loaded"), "{text}");
-    service.engine.load().await.unwrap();
-    client.embed_image(&picture(RED)).await.unwrap();
+    assert!(text.contains("stopping"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! The D-Bus facade's manners: properties and their signals, the name, callers that come, stay too
 //! long, and leave.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 mod dbus_service;

@@ -43,10 +43,13 @@ pub enum Gate {
     Broken,
 }
 
-/// An encoder of colours in three dimensions. Pictures wait at the gate.
+/// An encoder of colours in three dimensions, for the words red and green, else blue. Pictures wait
+/// at the gate.
 struct ColourEncoder {
     gate: watch::Receiver<Gate>,
     pictures: Arc<AtomicUsize>,
+    red: Tokens,
+    green: Tokens,
     description: Description,
 }
 
@@ -73,9 +76,9 @@ impl Backend for ColourEncoder {
     }
 
     fn embed_texts(&mut self, batch: &[&Tokens]) -> Result<Vec<Embedding>, BackendError> {
-        let colour = |tokens: &&Tokens| match tokens.ids()[1] {
-            736 => [1.0, 0.0, 0.0],
-            1901 => [0.0, 1.0, 0.0],
+        let colour = |tokens: &&Tokens| match tokens {
+            tokens if **tokens == self.red => [1.0, 0.0, 0.0],
+            tokens if **tokens == self.green => [0.0, 1.0, 0.0],
             _ => [0.0, 0.0, 1.0],
         };
         batch.iter().map(|tokens| Ok(Embedding::normalize(&colour(tokens))?)).collect()
@@ -174,8 +177,9 @@ pub async fn connect(bus: &Bus) -> Connection {
 }
 
 fn loader(gate: watch::Receiver<Gate>, pictures: Arc<AtomicUsize>) -> Loader {
-    let tokenizer = include_bytes!("../fixtures/clip-tokenizer/tokenizer.json");
+    let json = include_bytes!("../fixtures/onnx/tokenizer.json");
     Arc::new(move |settings| {
+        let tokenizer = Tokenizer::from_json(json, 12).unwrap();
         Ok(LoadedModel {
             info: ModelInfo {
                 name: settings.clip.model.clone(),
@@ -185,13 +189,15 @@ fn loader(gate: watch::Receiver<Gate>, pictures: Arc<AtomicUsize>) -> Loader {
                 precision: "fp32".into(),
             },
             image: ImageSpec { size: 16, fit: Fit::Stretch },
-            tokenizer: Tokenizer::from_json(tokenizer, 77).unwrap(),
             logit_bias: None,
             backend: Box::new(ColourEncoder {
                 gate: gate.clone(),
                 pictures: Arc::clone(&pictures),
+                red: tokenizer.encode("red").unwrap(),
+                green: tokenizer.encode("green").unwrap(),
                 description: Description { kind: BackendKind::Cpu, device: "a colour encoder".into() },
             }),
+            tokenizer,
             degraded: None,
         })
     })
