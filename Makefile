@@ -34,7 +34,7 @@ lint: packages
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace -- -D warnings
 	$(CARGO) clippy --workspace --all-targets -- -D warnings $(TESTS_MAY)
-	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps --document-private-items
 	./tools/cargo-deny
 
 bench: packages vit-b32

@@ -45,10 +45,10 @@ impl<'ast> syn::visit::Visit<'ast> for Modules {
     }
 
     fn visit_use_tree(&mut self, tree: &'ast syn::UseTree) {
-        if let syn::UseTree::Path(path) = tree {
-            if path.ident == "crate" {
-                collect(&path.tree, &mut self.0);
-            }
+        if let syn::UseTree::Path(path) = tree
+            && path.ident == "crate"
+        {
+            collect(&path.tree, &mut self.0);
         }
         syn::visit::visit_use_tree(self, tree);
     }

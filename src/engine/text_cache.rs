@@ -91,10 +91,10 @@ impl Claim {
 
     /// Keeps the embedding, if it is one, and hands the result to all who wait.
     pub(super) fn fulfil(mut self, encoded: Encoded) {
-        if let Ok(done) = &encoded {
-            if let Some(ready) = &mut self.cache.lock().ready {
-                ready.put(Arc::clone(&self.text), done.embedding.clone());
-            }
+        if let Ok(done) = &encoded
+            && let Some(ready) = &mut self.cache.lock().ready
+        {
+            ready.put(Arc::clone(&self.text), done.embedding.clone());
         }
         let (closed, _) = oneshot::channel();
         // Nobody may be waiting any more: the embedding is kept all the same.

@@ -30,7 +30,8 @@ fn a_made_bundle_is_served() {
 
     let daemon = Daemon::with_models("clip: {model: mine, backend: cpu}\n", folder.path());
     assert_eq!(get(&daemon, "/health").json()["model"], "mine");
-    let body = json!({"image": base64(&sample("red-circle.png")), "prompts": ["a red circle", "a blue star"]});
+    let body =
+        json!({"image": base64(&sample("red-circle.png")), "prompts": ["a red circle", "a blue star"]});
     let answer = post(&daemon, "/v1/classify", &body).json();
     assert_eq!(answer["classifications"][0]["text"], "a red circle", "{answer}");
 }

@@ -212,3 +212,30 @@ fn a_client_that_leaves_is_no_burden() {
     half_open.read_to_end(&mut answer).unwrap();
     still_serves(&daemon);
 }
+
+#[test]
+fn a_burst_of_large_bodies_leaves_no_memory_behind() {
+    let daemon = Daemon::start();
+    let body = {
+        // A picture that fills a body, so that it is held as text, as bytes and as pixels.
+        let picture = honest(image::ImageFormat::Bmp, 1900);
+        json!({"image": base64(&picture), "prompts": ["a red circle", "a blue star"]})
+    };
+    assert_eq!(post(&daemon, "/v1/classify", &body).status, 200);
+    still_serves(&daemon);
+    let before = daemon.anonymous_memory();
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| assert_eq!(post(&daemon, "/v1/classify", &body).status, 200));
+        }
+    });
+    let limit = before + 32 * 1024;
+    // Pages go back a moment after they are freed; other requests give the allocator its turn.
+    for _ in 0..100 {
+        still_serves(&daemon);
+        if daemon.anonymous_memory() < limit {
+            return;
+        }
+    }
+    panic!("{before} KiB before, {} KiB after", daemon.anonymous_memory());
+}

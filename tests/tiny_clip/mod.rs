@@ -27,7 +27,7 @@ pub(crate) fn bundle(image: &Path, text: &Path) -> Bundle {
         embedding_dimension: 8,
         image: ImageSpec { size: 16, fit: Fit::Stretch },
         mean: [0.481_454_66, 0.457_827_5, 0.408_210_73],
-        std: [0.268_629_54, 0.261_302_58, 0.275_777_11],
+        std: [0.268_629_54, 0.261_302_6, 0.275_777_1],
         context_length: 12,
         pad_token: 0,
         tokenizer: artefact(&fixture("tokenizer.json")),
