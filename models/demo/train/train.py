@@ -131,8 +131,6 @@ def fit(rank, options):
     tokenizer = Tokenizer(options.work / "tokenizer.json")
     pictures = numpy.load(options.work / "pictures.npy", mmap_mode="r")
     model = Clip(len(tokenizer)).to(memory_format=torch.channels_last)
-    if options.start:
-        model.load_state_dict(torch.load(options.start))
     heads = AttributeHeads([len(values) for values in ATTRIBUTES.values()])
     parameters = [*model.parameters(), *heads.parameters()]
     optimizer = optimizer_for(parameters, options.rate)
@@ -193,8 +191,7 @@ def main():
         "--minutes", type=float, default=28, help="training time, drawing excluded; ignored with --steps"
     )
     parser.add_argument("--steps", type=int, help="number of steps, for an exact repetition")
-    parser.add_argument("--start", type=Path, metavar="CHECKPOINT", help="weights to go on from")
-    parser.add_argument("--rate", type=float, default=1e-3, help="peak learning rate")
+    parser.add_argument("--rate", type=float, default=1.5e-3, help="peak learning rate")
     parser.add_argument("--bfloat16", action="store_true", help="twice as fast on processors with AVX512_BF16")
     parser.add_argument("--processes", type=int, default=2, help="one core each")
     options = parser.parse_args()
