@@ -7,19 +7,21 @@ use std::{
 
 use hailo_clip::{
     clip::{Embedding, Fit, ImageSpec, Pixels, Tokenizer, Tokens},
-    model::{Artefact, Bundle, Tower},
+    model::{Artefact, Bundle, OnnxEncoder, Tower},
 };
 use serde::Deserialize;
 
 /// A file among the fixtures.
-pub fn fixture(name: &str) -> PathBuf {
+pub(crate) fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/onnx").join(name)
 }
 
 /// A bundle of two networks.
-pub fn bundle(image: &Path, text: &Path) -> Bundle {
+pub(crate) fn bundle(image: &Path, text: &Path) -> Bundle {
     Bundle {
         name: "tiny".to_owned(),
+        description: "a tiny CLIP".to_owned(),
+        license: "MIT".to_owned(),
         precision: "fp32".to_owned(),
         aliases: Vec::new(),
         embedding_dimension: 8,
@@ -28,12 +30,16 @@ pub fn bundle(image: &Path, text: &Path) -> Bundle {
         std: [0.268_629_54, 0.261_302_58, 0.275_777_11],
         context_length: 12,
         pad_token: 0,
-        tokenizer: fixture("tokenizer.json"),
+        tokenizer: artefact(&fixture("tokenizer.json")),
         logit_scale: 100.0,
         logit_bias: None,
-        image_tower: Tower { cpu: Some(artefact(image)) },
-        text_tower: Tower { cpu: Some(artefact(text)) },
+        image_tower: tower(image),
+        text_tower: tower(text),
     }
+}
+
+fn tower(onnx: &Path) -> Tower {
+    Tower { cpu: Some(OnnxEncoder { onnx: artefact(onnx), data: Vec::new() }), ..Tower::default() }
 }
 
 fn artefact(path: &Path) -> Artefact {
@@ -42,26 +48,26 @@ fn artefact(path: &Path) -> Artefact {
 
 /// PyTorch's results.
 #[derive(Deserialize)]
-pub struct Expected {
+pub(crate) struct Expected {
     pictures: Vec<Vec<u8>>,
     texts: Vec<String>,
     tokens: Vec<Vec<u32>>,
-    pub image_embeddings: Vec<Vec<f32>>,
-    pub text_embeddings: Vec<Vec<f32>>,
-    pub masked_text_embeddings: Vec<Vec<f32>>,
-    pub looks_at_padding_text_embeddings: Vec<Vec<f32>>,
+    pub(crate) image_embeddings: Vec<Vec<f32>>,
+    pub(crate) text_embeddings: Vec<Vec<f32>>,
+    pub(crate) masked_text_embeddings: Vec<Vec<f32>>,
+    pub(crate) looks_at_padding_text_embeddings: Vec<Vec<f32>>,
 }
 
 impl Expected {
-    pub fn read() -> Self {
+    pub(crate) fn read() -> Self {
         serde_json::from_slice(&fs::read(fixture("expected.json")).unwrap()).unwrap()
     }
 
-    pub fn pictures(&self) -> Vec<Pixels> {
+    pub(crate) fn pictures(&self) -> Vec<Pixels> {
         self.pictures.iter().map(|rgb| Pixels::from_rgb(16, rgb.clone()).unwrap()).collect()
     }
 
-    pub fn tokens(&self) -> Vec<Tokens> {
+    pub(crate) fn tokens(&self) -> Vec<Tokens> {
         let json = fs::read(fixture("tokenizer.json")).unwrap();
         let tokenizer = Tokenizer::from_json(&json, 12).unwrap();
         let tokens: Vec<Tokens> = self.texts.iter().map(|text| tokenizer.encode(text).unwrap()).collect();
@@ -73,7 +79,7 @@ impl Expected {
 
 /// Asserts that `embeddings` point where PyTorch's do.
 #[track_caller]
-pub fn assert_same(embeddings: &[Embedding], expected: &[Vec<f32>]) {
+pub(crate) fn assert_same(embeddings: &[Embedding], expected: &[Vec<f32>]) {
     assert_eq!(embeddings.len(), expected.len());
     for (index, (embedding, expected)) in embeddings.iter().zip(expected).enumerate() {
         let cosine = embedding.cosine(&Embedding::normalize(expected).unwrap()).unwrap();

@@ -76,24 +76,12 @@ impl ImageEncoder {
                     self.size
                 )));
             }
-            normalize(picture, &self.mean, &self.std, row);
+            picture.normalize_into(&self.mean, &self.std, row);
         }
         let shape = [rows, 3, self.size, self.size];
         let view = ValueView::from_shape(shape, &self.pixels).map_err(network::bad_shape)?;
         let mut output = self.network.run(vec![(self.input, view.into())], &[self.output])?;
         network::embeddings(output.swap_remove(0), pictures.len(), self.dimension)
-    }
-}
-
-/// Rows of pixels, 0…255, to planes of normalised colours.
-fn normalize(picture: &Pixels, mean: &[f32; 3], std: &[f32; 3], planes: &mut [f32]) {
-    let bytes = picture.as_bytes();
-    for (channel, plane) in planes.chunks_exact_mut(bytes.len() / 3).enumerate() {
-        let scale = 1.0 / (255.0 * std[channel]);
-        let offset = mean[channel] / std[channel];
-        for (value, rgb) in plane.iter_mut().zip(bytes.chunks_exact(3)) {
-            *value = f32::from(rgb[channel]) * scale - offset;
-        }
     }
 }
 

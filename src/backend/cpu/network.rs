@@ -3,6 +3,7 @@
 use std::{
     any::Any,
     fmt,
+    io::ErrorKind,
     panic::{AssertUnwindSafe, catch_unwind},
     path::Path,
     sync::Arc,
@@ -14,6 +15,7 @@ use rten::{
 };
 use rten_tensor::Layout;
 
+use super::framing;
 use crate::{
     backend::BackendError,
     clip::{Embedding, EmbeddingError},
@@ -81,10 +83,16 @@ impl Network {
         prepack: bool,
         pool: Arc<ThreadPool>,
     ) -> Result<Self, BackendError> {
+        framing::check(path).map_err(|error| {
+            BackendError::Unavailable(match error.kind() {
+                ErrorKind::InvalidData | ErrorKind::UnexpectedEof => damaged(role),
+                _ => unreadable(role),
+            })
+        })?;
         let model = catch_unwind(|| mapped_onnx::load(path, prepack))
             .map_err(|panic| {
                 tracing::debug!(%role, panic = panic_message(&*panic), "the ONNX reader panicked");
-                BackendError::Unavailable(format!("the {role} is damaged: its ONNX file makes no sense"))
+                BackendError::Unavailable(damaged(role))
             })?
             .map_err(|error| {
                 tracing::debug!(%role, %error, "the ONNX file was not loaded");
@@ -222,7 +230,7 @@ fn describe_input(model: &Model, id: NodeId) -> Option<Input> {
 /// Says what is wrong with the file; the reader's own words name paths, so they are only logged.
 fn load_failure(role: Role, error: &LoadError) -> String {
     match error.kind() {
-        LoadErrorKind::IoError => format!("the {role}'s ONNX file cannot be read; install the model again"),
+        LoadErrorKind::IoError => unreadable(role),
         LoadErrorKind::ExternalDataError => {
             format!("the {role}'s weights are missing or incomplete; install the model again")
         }
@@ -234,8 +242,16 @@ fn load_failure(role: Role, error: &LoadError) -> String {
                 "the {role} uses an operator that the CPU backend does not have ({error}); export it again"
             )
         }
-        _ => format!("the {role} is damaged: its ONNX file makes no sense; install the model again"),
+        _ => damaged(role),
     }
+}
+
+fn unreadable(role: Role) -> String {
+    format!("the {role}'s ONNX file cannot be read; install the model again")
+}
+
+fn damaged(role: Role) -> String {
+    format!("the {role} is damaged: its ONNX file makes no sense; install the model again")
 }
 
 /// Cannot happen while buffers are sized from the same numbers as shapes.
