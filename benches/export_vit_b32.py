@@ -1,11 +1,10 @@
 #!/usr/bin/env python3
 """Exports a CLIP ViT-B/32 with random weights as a model bundle, with PyTorch's own results beside it.
 
-    export_vit_b32.py DIRECTORY TOKENIZER_JSON
+    export_vit_b32.py DIRECTORY
 
-DIRECTORY/vit-b-32-random becomes the bundle (about 600 MB), DIRECTORY/reference.json and the .npy files
-the inputs and embeddings that tests compare with. Nothing is downloaded, and the same seed gives the same
-bundle. Needs PyTorch (1.13 or later), NumPy and onnx: on Debian python3-torch, python3-numpy and
+DIRECTORY becomes the bundle (about 600 MB), named as itself; DIRECTORY/reference/ holds the inputs and
+embeddings that tests compare with. Nothing is downloaded, and the same seed gives the same bundle. Needs PyTorch (1.13 or later), NumPy and onnx: on Debian python3-torch, python3-numpy and
 python3-onnx, with libopenblas0-pthread for speed.
 """
 
@@ -22,32 +21,29 @@ import torch
 
 from clip_model import MEAN, STD, VIT_B_32, encoders, export, normalize_pixels
 
-NAME = "vit-b-32-random"
-START, END = 49406, 49407
+FIXTURES = Path(__file__).resolve().parents[1] / "tests" / "fixtures" / "clip-tokenizer"
 
 
 def pictures(count, size, generator):
     """Pictures that differ at every scale: colour, layout and texture."""
+
+    def noise(cells):
+        coarse = torch.rand(1, 3, cells, cells, generator=generator)
+        return torch.nn.functional.interpolate(coarse, size=(size, size), mode="bicubic", align_corners=False)
+
     result = []
     for _ in range(count):
-        layers = [
-            torch.nn.functional.interpolate(
-                torch.rand(1, 3, cells, cells, generator=generator), size=(size, size), mode="bicubic", align_corners=False
-            )
-            for cells in (2, 7, 56)
-        ]
+        layers = [noise(cells) for cells in (2, 7, 56)]
         mixed = 0.5 * layers[0] + 0.3 * layers[1] + 0.2 * layers[2]
         result.append((mixed[0].clamp(0, 1) * 255).round().byte().permute(1, 2, 0))
     return torch.stack(result).numpy()
 
 
-def texts(generator):
-    """Token ids of several lengths, the longest fills the context."""
-    result = []
-    for words in (1, 2, 3, 5, 8, 13, 21, 40, 75):
-        ids = torch.randint(256, START, (words,), generator=generator).tolist()
-        result.append([START, *ids, END])
-    return result
+def texts():
+    """Texts of several lengths, the longest fills the context, with OpenAI's own token ids."""
+    rows = json.loads((FIXTURES / "expected.json").read_text())
+    by_length = {len(row["ids"]): row for row in rows}
+    return [by_length[length] for length in sorted(by_length)]
 
 
 def padded(token_lists, length):
@@ -93,7 +89,7 @@ def write_description(folder):
     shape = VIT_B_32
     description = {
         "format": 1,
-        "name": NAME,
+        "name": folder.resolve().name,
         "description": "CLIP ViT-B/32 with random weights, for measurements; its scores mean nothing",
         "license": "MIT",
         "precision": "fp32",
@@ -113,18 +109,19 @@ def write_description(folder):
 
 
 def main():
-    if len(sys.argv) != 3:
+    if len(sys.argv) != 2:
         sys.exit(__doc__)
-    directory, tokenizer = Path(sys.argv[1]), Path(sys.argv[2])
-    folder = directory / NAME
+    folder = Path(sys.argv[1])
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    reference = folder / "reference"
+    reference.mkdir(parents=True)
 
     image, text = encoders(VIT_B_32, seed=32)
     generator = torch.Generator().manual_seed(23)
     images = pictures(8, VIT_B_32.image_size, generator)
-    token_lists = texts(generator)
-    pixels, ids = normalize_pixels(images), padded(token_lists, VIT_B_32.context_length)
+    rows = texts()
+    pixels = normalize_pixels(images)
+    ids = padded([row["ids"] for row in rows], VIT_B_32.context_length)
     with torch.no_grad():
         image_embeddings, text_embeddings = image(pixels), text(ids)
     assert_apart("images", image_embeddings)
@@ -132,13 +129,14 @@ def main():
 
     write_network(image, pixels[:2], folder, "image", "pixel_values", "image_embeds")
     write_network(text, ids[:2], folder, "text", "input_ids", "text_embeds")
-    shutil.copyfile(tokenizer, folder / "tokenizer.json")
-    write_description(folder)
+    shutil.copyfile(FIXTURES / "tokenizer.json", folder / "tokenizer.json")
 
-    numpy.save(directory / "images.npy", images)
-    numpy.save(directory / "image_embeddings.npy", image_embeddings.numpy())
-    numpy.save(directory / "text_embeddings.npy", text_embeddings.numpy())
-    (directory / "tokens.json").write_text(json.dumps(token_lists) + "\n")
+    numpy.save(reference / "images.npy", images)
+    (reference / "texts.json").write_text(json.dumps(rows) + "\n")
+    numpy.save(reference / "image_embeddings.npy", image_embeddings.numpy())
+    numpy.save(reference / "text_embeddings.npy", text_embeddings.numpy())
+    # Last: where this file is, the bundle is complete.
+    write_description(folder)
 
 
 if __name__ == "__main__":
