@@ -39,20 +39,20 @@ fn a_misspelt_key_is_answered_with_the_nearest() {
 #[test]
 fn a_wrong_value_is_answered_with_the_right_ones() {
     for (text, expected) in [
-        ("server: {port: 70000}", "server.port is 70000; it must be 1 to 65535"),
-        ("server: {port: 0}", "server.port is 0; it must be 1 to 65535"),
+        ("server: {port: 70000}", "server.port is 70000; it must be 0 to 65535"),
+        ("server: {port: -1}", "server.port is -1; it must be 0 to 65535"),
         (
             "server: {port: -99999999999999999999}",
-            "server.port must be a whole number, 1 to 65535, not the number -1e20",
+            "server.port must be a whole number, 0 to 65535, not the number -1e20",
         ),
         (
             "server: {port: 99999999999999999999999999999999999999999}",
-            "server.port must be a whole number, 1 to 65535, not the number 1e41",
+            "server.port must be a whole number, 0 to 65535, not the number 1e41",
         ),
-        ("server: {port: http}", "server.port must be a whole number, 1 to 65535, not the text \"http\""),
-        ("server: {port: 80.0}", "server.port must be a whole number, 1 to 65535, not the number 80.0"),
-        ("server: {port: [80]}", "server.port must be a whole number, 1 to 65535, not a list"),
-        ("server: {port: yes}", "server.port must be a whole number, 1 to 65535, not the truth value true"),
+        ("server: {port: http}", "server.port must be a whole number, 0 to 65535, not the text \"http\""),
+        ("server: {port: 80.0}", "server.port must be a whole number, 0 to 65535, not the number 80.0"),
+        ("server: {port: [80]}", "server.port must be a whole number, 0 to 65535, not a list"),
+        ("server: {port: yes}", "server.port must be a whole number, 0 to 65535, not the truth value true"),
         ("server: {host: 5}", "server.host must be text (put it in quotes), not the number 5"),
         ("server: {host: {a: b}}", "server.host must be text, not a section of keys"),
         (
@@ -137,7 +137,7 @@ fn all_mistakes_are_told_at_once_in_the_files_order() {
 logging:
   level: loud
 server:
-  port: 0
+  port: -1
   prot: 1
 clip:
   batch_size: 65
@@ -149,7 +149,7 @@ server:
         errors(text),
         "f.yaml:2:10: logging.level must be one of error, warning, info, debug, trace, warn, critical, not the \
          text \"loud\"\n\
-         f.yaml:4:9: server.port is 0; it must be 1 to 65535\n\
+         f.yaml:4:9: server.port is -1; it must be 0 to 65535\n\
          f.yaml:5:3: unknown key server.prot; did you mean server.port?\n\
          f.yaml:7:15: clip.batch_size is 65; it must be 1 to 64\n\
          f.yaml:8:3: key clip.batch_size was given on line 7 already; keep one of the two\n\
