@@ -8,7 +8,7 @@ export HAILO_CLIP_VIT_B32 := $(CURDIR)/$(VIT_B32)
 # Tests may fail where they stand.
 TESTS_MAY := -A clippy::unwrap_used -A clippy::cast_possible_truncation
 
-.PHONY: help demo test lint bench packages vit-b32 demo-eval demo-train clean
+.PHONY: help demo test lint bench vit-b32 demo-eval demo-train clean
 
 help:
 	@echo "make demo        classify sample pictures through every door"
@@ -18,35 +18,35 @@ help:
 	@echo "make demo-eval   accuracy of the bundled model"
 	@echo "make demo-train  train the bundled model again (about half an hour)"
 
-# Installs what packages.txt names and the machine does not have.
-packages:
-	@./tools/install-packages
+# Installs what packages.txt names for a target and the machine does not have.
+packages-%:
+	@./tools/install-packages build $*
 
-demo: packages
+demo: packages-demo
 	$(CARGO) build --release
 	./tools/demo target/release
 
-test: packages vit-b32
+test: packages-test vit-b32
 	$(CARGO) test --workspace --no-fail-fast
 	$(CARGO) test --release --test backend_parity -- --ignored
 
-lint: packages
+lint: packages-build
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace -- -D warnings
 	$(CARGO) clippy --workspace --all-targets -- -D warnings $(TESTS_MAY)
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps --document-private-items
 	./tools/cargo-deny
 
-bench: packages vit-b32
+bench: packages-bench vit-b32
 	$(CARGO) build --release
 	./benches/run
 
-vit-b32: packages
+vit-b32: packages-test
 	@test -e $(VIT_B32)/model.yaml || $(PYTHON) benches/export_vit_b32.py $(VIT_B32)
 
 # ONNX Runtime for the evaluation, in an environment of its own.
 EVAL := target/demo-eval/python
-$(EVAL)/bin/python: models/demo/train/requirements.txt | packages
+$(EVAL)/bin/python: models/demo/train/requirements.txt | packages-model
 	$(PYTHON) -m venv $(EVAL)
 	$(EVAL)/bin/pip install --quiet --disable-pip-version-check -r $<
 
@@ -54,7 +54,7 @@ demo-eval: $(EVAL)/bin/python
 	$(EVAL)/bin/python models/demo/train/evaluate.py
 	$(EVAL)/bin/python models/demo/train/samples.py --check
 
-demo-train: packages
+demo-train: packages-model
 	$(PYTHON) models/demo/train/train.py --work target/demo-train
 	$(PYTHON) models/demo/train/export.py --work target/demo-train
 

@@ -128,6 +128,7 @@ fn wrong_values() {
         ("top_k", json!(0)),
         ("top_k", json!(-1)),
         ("top_k", json!(1.5)),
+        ("top_k", json!(1e30)),
         ("threshold", json!("high")),
         ("threshold", json!([])),
         ("logit_scale", json!(-100)),
@@ -211,6 +212,22 @@ fn a_client_that_leaves_is_no_burden() {
     let mut answer = Vec::new();
     half_open.read_to_end(&mut answer).unwrap();
     still_serves(&daemon);
+}
+
+#[test]
+fn a_slow_client_is_cut_after_a_limit() {
+    let daemon = Daemon::start();
+    let mut slow_head = connect(&daemon);
+    slow_head.write_all(b"POST /v1/classify HTTP/1.1\r\nHost: loc").unwrap();
+    let mut slow_body = connect(&daemon);
+    let head = "POST /v1/classify HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{";
+    slow_body.write_all(head.as_bytes()).unwrap();
+    // Both wait for the daemon to lose patience, and meanwhile others are served.
+    still_serves(&daemon);
+    let mut rest = Vec::new();
+    slow_head.read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty() || rest.starts_with(b"HTTP/1.1 408"), "{}", String::from_utf8_lossy(&rest));
+    refuses(&daemon, &read_answer(&mut slow_body), 408, "body_timeout");
 }
 
 #[test]
