@@ -1,4 +1,5 @@
 //! The CPU backend over networks of the forms that exporters write.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[allow(dead_code, reason = "each test file uses what it needs")]
 mod tiny_clip;

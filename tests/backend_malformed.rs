@@ -1,4 +1,5 @@
 //! Damaged networks are errors: never a panic, never the end of the process.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #[allow(dead_code, reason = "each test file uses what it needs")]
 mod tiny_clip;

@@ -2,6 +2,7 @@
 //!
 //! Needs the 600 MB that `make vit-b32` exports, in the folder that `HAILO_CLIP_VIT_B32` names:
 //! `make test` sees to both and runs these tests; a plain `cargo test` reports them as ignored.
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::{env, fs, path::PathBuf};
 
