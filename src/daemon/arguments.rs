@@ -18,6 +18,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", num_args = 0..=1)]
     check_config: Option<Option<PathBuf>>,
 
+    /// Open the model bundle in a folder within limits, and exit: the daemon's own trial of a model.
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub(super) try_model: Option<PathBuf>,
+
     /// The message bus: `system`, `session` or a D-Bus address.
     #[arg(long, value_name = "BUS", default_value = "system")]
     pub(super) bus: Bus,

@@ -4,6 +4,7 @@ use std::{fs, path::PathBuf, sync::Arc};
 
 use tracing::warn;
 
+use super::trial::Trials;
 use crate::{
     backend::{self, BackendError},
     clip::{ImageSpec, Tokenizer},
@@ -14,13 +15,15 @@ use crate::{
 
 /// A loader that looks for bundles in `search_path`.
 pub(super) fn loader(search_path: Vec<PathBuf>) -> Loader {
-    Arc::new(move |settings| load(settings, &search_path))
+    let trials = Trials::default();
+    Arc::new(move |settings| load(settings, &search_path, &trials))
 }
 
-fn load(settings: &Settings, search_path: &[PathBuf]) -> Result<LoadedModel, BackendError> {
+fn load(settings: &Settings, search_path: &[PathBuf], trials: &Trials) -> Result<LoadedModel, BackendError> {
     let clip = &settings.clip;
     let bundle = Bundle::find(&clip.model, search_path).map_err(unavailable)?;
     warn_of_other_expectations(settings, &bundle);
+    trials.require(&bundle)?;
     let threads = settings.performance.inference_threads;
     // The backend verifies the files that it uses, the tokenizer among them.
     let opened = backend::open(&bundle, clip, threads, backend::SYSFS_CLASS.as_ref())?;

@@ -40,6 +40,17 @@ pub(super) fn init(logging: Logging) -> LogLevelHandle {
     LogLevelHandle(handle)
 }
 
+/// Logs panics as one line each. Their messages may quote what a caller sent, so they are told when
+/// debugging alone.
+pub(super) fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| {
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        let thread = std::thread::current().name().unwrap_or_default().to_owned();
+        tracing::error!(thread, place, "internal error: please report it");
+        tracing::debug!(message = panic.payload_as_str(), "internal error");
+    }));
+}
+
 /// The journal, if stderr is connected to it.
 fn journal<S>() -> Option<Box<dyn Layer<S> + Send + Sync>>
 where

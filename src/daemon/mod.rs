@@ -9,6 +9,7 @@ mod logging;
 mod notify;
 mod privileges;
 mod service;
+mod trial;
 
 use std::process::ExitCode;
 
@@ -27,6 +28,9 @@ const EXIT_CONFIG: u8 = 78;
 #[must_use]
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
+    if let Some(folder) = &arguments.try_model {
+        return trial::main(folder);
+    }
     if let Some(file) = arguments.check_config() {
         let checked = config::check(&file);
         print!("{}", checked.output);
@@ -40,6 +44,7 @@ pub fn main() -> ExitCode {
         }
     };
     let log_level = logging::init(loaded.settings.logging);
+    logging::report_panics();
     for notice in &loaded.notices {
         tracing::warn!("{notice}");
     }
