@@ -5,7 +5,7 @@ use std::{fs, path::Path};
 use super::{Backend, BackendError, CpuBackend, CpuOptions};
 use crate::{
     config::{self, BackendChoice},
-    model::{Bundle, Platform},
+    model::Bundle,
 };
 
 /// Where the kernel lists devices.
@@ -24,7 +24,7 @@ pub struct Opened {
 
 /// Opens `bundle` on the hardware that `clip.backend` asks for, and falls back to the CPU where it may.
 ///
-/// `threads` is for the CPU; `None`: the cores and the cgroup's CPU quota decide. `sysfs_class` is
+/// The files are taken as they are: verify them first. `threads` is for the CPU; `None`: the cores and the cgroup's CPU quota decide. `sysfs_class` is
 /// [`SYSFS_CLASS`] but in tests.
 ///
 /// # Errors
@@ -49,9 +49,6 @@ pub fn open(
             )));
         }
     };
-    bundle
-        .verify(Platform::Cpu, Platform::Cpu)
-        .map_err(|error| BackendError::Unavailable(error.to_string()))?;
     Ok(Opened { backend: Box::new(cpu()?), degraded })
 }
 

@@ -10,7 +10,7 @@ use crate::{
     clip::{ImageSpec, Tokenizer},
     config::Settings,
     engine::{LoadedModel, Loader, ModelInfo},
-    model::Bundle,
+    model::{Bundle, Platform},
 };
 
 /// A loader that looks for bundles in `search_path`.
@@ -23,9 +23,8 @@ fn load(settings: &Settings, search_path: &[PathBuf], trials: &Trials) -> Result
     let clip = &settings.clip;
     let bundle = Bundle::find(&clip.model, search_path).map_err(unavailable)?;
     warn_of_other_expectations(settings, &bundle);
-    trials.require(&bundle)?;
+    examine(&bundle, trials)?;
     let threads = settings.performance.inference_threads;
-    // The backend verifies the files that it uses, the tokenizer among them.
     let opened = backend::open(&bundle, clip, threads, backend::SYSFS_CLASS.as_ref())?;
     let json = fs::read(&bundle.tokenizer.path).map_err(|error| {
         unavailable(format!("cannot read the tokenizer of model {}: {}", bundle.name, error.kind()))
@@ -45,6 +44,18 @@ fn load(settings: &Settings, search_path: &[PathBuf], trials: &Trials) -> Result
         backend: opened.backend,
         degraded: opened.degraded,
     })
+}
+
+/// Whether the bundle's files are what they should be, and can be opened without harm. Both read the
+/// whole model, so they do it at the same time.
+fn examine(bundle: &Bundle, trials: &Trials) -> Result<(), BackendError> {
+    let (verified, tried) = std::thread::scope(|scope| {
+        let trial = scope.spawn(|| trials.require(bundle));
+        let verified = bundle.verify(Platform::Cpu, Platform::Cpu).map_err(unavailable);
+        (verified, trial.join().unwrap_or_else(|_| Err(unavailable("the model could not be tried"))))
+    });
+    // An altered file explains what the trial may have stumbled over.
+    verified.and(tried)
 }
 
 /// Keys of the replaced service that describe a model rather than choose one.
