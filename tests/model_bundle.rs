@@ -206,6 +206,19 @@ fn large_files_are_verified_to_the_end() {
 }
 
 #[test]
+fn weights_that_nothing_vouches_for_are_refused() {
+    let bundle = installed();
+    fs::write(bundle.dir.join("notes.txt"), "harmless").unwrap();
+    bundle.verify().unwrap();
+    for name in ["text.onnx.data", "text.onnx_data", "weights.data_1"] {
+        fs::write(bundle.dir.join(name), "weights").unwrap();
+        assert!(bundle.refused().contains(&format!("{name} is not listed")), "{name}");
+        fs::remove_file(bundle.dir.join(name)).unwrap();
+    }
+    bundle.verify().unwrap();
+}
+
+#[test]
 fn links_stay_within_the_bundle() {
     let installed = installed();
     let path = installed.dir.join("text.onnx");

@@ -69,6 +69,16 @@ pub enum BundleError {
         /// File name within the bundle.
         file: String,
     },
+    /// A file of weights lies in the bundle that an ONNX graph could refer to, and nothing vouches for it.
+    #[error(
+        "model {name}: {file} is not listed in model.yaml; list it there with size and sha256, or remove it"
+    )]
+    Unlisted {
+        /// The bundle.
+        name: String,
+        /// File name within the bundle.
+        file: String,
+    },
     /// A file is shorter or longer than it should be.
     #[error(
         "model {name}: {file} has {found} bytes instead of {expected}, it is {}; reinstall the model",

@@ -19,7 +19,8 @@ impl Bundle {
     /// Reads all of them, in constant memory; other artefacts of the bundle need not even be there.
     ///
     /// # Errors
-    /// The first file that is missing, truncated or altered, or an encoder that the bundle lacks.
+    /// The first file that is missing, truncated or altered, an encoder that the bundle lacks, or weights
+    /// that `model.yaml` does not list.
     pub fn verify(&self, image: Platform, text: Platform) -> Result<(), BundleError> {
         let mut artefacts = vec![&self.tokenizer];
         for (tower, kind, platform) in
@@ -32,11 +33,35 @@ impl Bundle {
             })?;
             artefacts.extend(files);
         }
+        self.check_for_unlisted_weights()?;
         // A truncated file is found at once, before hundreds of megabytes are hashed.
         for artefact in &artefacts {
             self.check_file(artefact)?;
         }
         artefacts.into_iter().try_for_each(|artefact| self.check_content(artefact))
+    }
+
+    /// An ONNX graph names its files of weights itself, and the runtime maps what it finds under such a
+    /// name: of the extensions that it accepts, all files must be listed.
+    fn check_for_unlisted_weights(&self) -> Result<(), BundleError> {
+        let listed: Vec<_> = [&self.image_tower, &self.text_tower]
+            .into_iter()
+            .filter_map(|tower| tower.cpu.as_ref())
+            .flat_map(|encoder| &encoder.data)
+            .filter_map(|artefact| artefact.path.file_name())
+            .collect();
+        let folder = self.tokenizer.path.parent().unwrap_or(Path::new("."));
+        // A folder that cannot be listed is told by the first file that is missing in it.
+        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+            let (path, name) = (entry.path(), entry.file_name());
+            let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
+            let weights = extension.starts_with("data") || extension.starts_with("onnx_data");
+            if weights && !listed.contains(&name.as_os_str()) {
+                let (name, file) = (self.name.clone(), name.to_string_lossy().into_owned());
+                return Err(BundleError::Unlisted { name, file });
+            }
+        }
+        Ok(())
     }
 
     fn check_file(&self, artefact: &Artefact) -> Result<(), BundleError> {
