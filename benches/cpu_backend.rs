@@ -12,7 +12,7 @@ use std::{
 };
 
 use hailo_clip::{
-    backend::{Backend, CpuBackend, CpuOptions},
+    backend::{Backend, CpuOptions, Encoders},
     clip::{Pixels, Tokenizer, Tokens},
     model::Bundle,
 };
@@ -31,7 +31,7 @@ fn main() -> Result<(), Failure> {
     let bundle = Bundle::open(folder)?;
     let started = Instant::now();
     let options = CpuOptions { threads: Some(threads.parse()?), prepack_weights: prepack.parse()? };
-    let mut backend = CpuBackend::open(&bundle, options)?;
+    let backend = Encoders::on_cpu(&bundle, options)?;
     answer(&json!({ "seconds": started.elapsed().as_secs_f64() }))?;
 
     let pixels = pixels(folder, bundle.image.size)?;

@@ -5,7 +5,7 @@
 mod tiny_clip;
 
 use hailo_clip::{
-    backend::{Backend, BackendError, BackendKind, CpuBackend, CpuOptions},
+    backend::{Backend, BackendError, BackendKind, CpuOptions, Encoders},
     clip::{Embedding, Pixels, Tokens},
     model::{Bundle, Tower},
 };
@@ -15,8 +15,8 @@ fn tiny(image: &str, text: &str) -> Bundle {
     bundle(&fixture(image), &fixture(text))
 }
 
-fn open(bundle: &Bundle) -> Result<CpuBackend, BackendError> {
-    CpuBackend::open(bundle, CpuOptions { threads: Some(2), prepack_weights: false })
+fn open(bundle: &Bundle) -> Result<Encoders, BackendError> {
+    Encoders::on_cpu(bundle, CpuOptions { threads: Some(2), prepack_weights: false })
 }
 
 fn refusal(bundle: &Bundle) -> String {
@@ -27,11 +27,11 @@ fn refusal(bundle: &Bundle) -> String {
     }
 }
 
-fn embed_images(backend: &mut CpuBackend, pictures: &[Pixels]) -> Vec<Embedding> {
+fn embed_images(backend: &Encoders, pictures: &[Pixels]) -> Vec<Embedding> {
     backend.embed_images(&pictures.iter().collect::<Vec<_>>()).unwrap()
 }
 
-fn embed_texts(backend: &mut CpuBackend, texts: &[Tokens]) -> Vec<Embedding> {
+fn embed_texts(backend: &Encoders, texts: &[Tokens]) -> Vec<Embedding> {
     backend.embed_texts(&texts.iter().collect::<Vec<_>>()).unwrap()
 }
 
@@ -40,15 +40,15 @@ fn agrees_with_pytorch() {
     let expected = Expected::read();
     let (pictures, texts) = (expected.pictures(), expected.tokens());
     for (image, text) in [("image.onnx", "text.onnx"), ("image-batch-2.onnx", "text-2x12.onnx")] {
-        let mut backend = open(&tiny(image, text)).unwrap();
+        let backend = open(&tiny(image, text)).unwrap();
         for size in 1..=pictures.len() {
             let embeddings: Vec<_> =
-                pictures.chunks(size).flat_map(|chunk| embed_images(&mut backend, chunk)).collect();
+                pictures.chunks(size).flat_map(|chunk| embed_images(&backend, chunk)).collect();
             assert_same(&embeddings, &expected.image_embeddings);
         }
         for size in 1..=texts.len() {
             let embeddings: Vec<_> =
-                texts.chunks(size).flat_map(|chunk| embed_texts(&mut backend, chunk)).collect();
+                texts.chunks(size).flat_map(|chunk| embed_texts(&backend, chunk)).collect();
             assert_same(&embeddings, &expected.text_embeddings);
         }
     }
@@ -60,36 +60,36 @@ fn prepacked_and_mapped_weights_give_the_same() {
     let pictures = expected.pictures();
     for prepack_weights in [false, true] {
         let options = CpuOptions { threads: Some(1), prepack_weights };
-        let mut backend = CpuBackend::open(&tiny("image-mapped.onnx", "text.onnx"), options).unwrap();
-        assert_same(&embed_images(&mut backend, &pictures), &expected.image_embeddings);
-        assert_same(&embed_texts(&mut backend, &expected.tokens()), &expected.text_embeddings);
+        let backend = Encoders::on_cpu(&tiny("image-mapped.onnx", "text.onnx"), options).unwrap();
+        assert_same(&embed_images(&backend, &pictures), &expected.image_embeddings);
+        assert_same(&embed_texts(&backend, &expected.tokens()), &expected.text_embeddings);
     }
 }
 
 #[test]
 fn masks_padding_where_the_encoder_asks_for_a_mask() {
     let expected = Expected::read();
-    let mut backend = open(&tiny("image.onnx", "text-masked.onnx")).unwrap();
-    assert_same(&embed_texts(&mut backend, &expected.tokens()), &expected.masked_text_embeddings);
+    let backend = open(&tiny("image.onnx", "text-masked.onnx")).unwrap();
+    assert_same(&embed_texts(&backend, &expected.tokens()), &expected.masked_text_embeddings);
 }
 
 #[test]
 fn keeps_padding_where_the_encoder_looks_at_it() {
     let expected = Expected::read();
-    let mut backend = open(&tiny("image.onnx", "text-looks-at-padding.onnx")).unwrap();
-    assert_same(&embed_texts(&mut backend, &expected.tokens()), &expected.looks_at_padding_text_embeddings);
+    let backend = open(&tiny("image.onnx", "text-looks-at-padding.onnx")).unwrap();
+    assert_same(&embed_texts(&backend, &expected.tokens()), &expected.looks_at_padding_text_embeddings);
 }
 
 #[test]
 fn finds_the_embedding_among_several_outputs() {
     let expected = Expected::read();
-    let mut backend = open(&tiny("image-several-outputs.onnx", "text.onnx")).unwrap();
-    assert_same(&embed_images(&mut backend, &expected.pictures()), &expected.image_embeddings);
+    let backend = open(&tiny("image-several-outputs.onnx", "text.onnx")).unwrap();
+    assert_same(&embed_images(&backend, &expected.pictures()), &expected.image_embeddings);
 }
 
 #[test]
 fn an_empty_batch_has_no_embeddings() {
-    let mut backend = open(&tiny("image.onnx", "text.onnx")).unwrap();
+    let backend = open(&tiny("image.onnx", "text.onnx")).unwrap();
     assert_eq!(backend.embed_images(&[]), Ok(vec![]));
     assert_eq!(backend.embed_texts(&[]), Ok(vec![]));
 }
@@ -126,9 +126,9 @@ fn refuses_networks_that_are_not_what_the_bundle_says() {
 
 #[test]
 fn a_text_or_picture_of_another_model_is_an_error() {
-    let mut backend = open(&tiny("image.onnx", "text.onnx")).unwrap();
+    let backend = open(&tiny("image.onnx", "text.onnx")).unwrap();
     let large = Pixels::from_rgb(32, vec![0; 32 * 32 * 3]).unwrap();
     assert!(matches!(backend.embed_images(&[&large]), Err(BackendError::Inference(_))));
     let expected = Expected::read();
-    assert_same(&embed_images(&mut backend, &expected.pictures()), &expected.image_embeddings);
+    assert_same(&embed_images(&backend, &expected.pictures()), &expected.image_embeddings);
 }

@@ -6,14 +6,14 @@ mod tiny_clip;
 
 use std::{fs, path::Path};
 
-use hailo_clip::backend::{Backend, BackendError, CpuBackend, CpuOptions};
+use hailo_clip::backend::{Backend, BackendError, CpuOptions, Encoders};
 use proptest::{prelude::*, test_runner::Config};
 use tiny_clip::{Expected, bundle, fixture};
 
 /// Opens `image` as an image encoder and, if that succeeds, runs it.
 fn try_image(image: &Path) -> Result<(), BackendError> {
     let options = CpuOptions { threads: Some(1), prepack_weights: false };
-    let mut backend = CpuBackend::open(&bundle(image, &fixture("text.onnx")), options)?;
+    let backend = Encoders::on_cpu(&bundle(image, &fixture("text.onnx")), options)?;
     for picture in Expected::read().pictures() {
         backend.embed_images(&[&picture])?;
     }

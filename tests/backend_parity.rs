@@ -7,7 +7,7 @@
 use std::{env, fs, path::PathBuf};
 
 use hailo_clip::{
-    backend::{Backend, CpuBackend, CpuOptions},
+    backend::{Backend, CpuOptions, Encoders},
     clip::{Embedding, Pixels, Tokenizer, Tokens},
     model::{Bundle, Platform},
 };
@@ -20,10 +20,10 @@ fn folder() -> PathBuf {
     env::var_os("HAILO_CLIP_VIT_B32").map(PathBuf::from).expect(NEEDS_EXPORT)
 }
 
-fn open() -> (Bundle, CpuBackend) {
+fn open() -> (Bundle, Encoders) {
     let bundle = Bundle::open(&folder()).unwrap();
     bundle.verify(Platform::Cpu, Platform::Cpu).unwrap();
-    let backend = CpuBackend::open(&bundle, CpuOptions::default()).unwrap();
+    let backend = Encoders::on_cpu(&bundle, CpuOptions::default()).unwrap();
     (bundle, backend)
 }
 

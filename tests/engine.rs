@@ -85,7 +85,7 @@ impl Backend for HeldEncoder {
         &self.description
     }
 
-    fn embed_images(&mut self, batch: &[&Pixels]) -> Result<Vec<Embedding>, BackendError> {
+    fn embed_images(&self, batch: &[&Pixels]) -> Result<Vec<Embedding>, BackendError> {
         self.wait(Batch::Images(batch.len()))?;
         batch
             .iter()
@@ -97,7 +97,7 @@ impl Backend for HeldEncoder {
             .collect()
     }
 
-    fn embed_texts(&mut self, batch: &[&Tokens]) -> Result<Vec<Embedding>, BackendError> {
+    fn embed_texts(&self, batch: &[&Tokens]) -> Result<Vec<Embedding>, BackendError> {
         self.wait(Batch::Texts(batch.len()))?;
         let colour = |tokens: &&Tokens| match tokens.ids()[1] {
             736 => [1.0, 0.0, 0.0],
@@ -135,7 +135,11 @@ fn loader() -> (Loader, Control, Arc<AtomicUsize>) {
             logit_bias: None,
             backend: Box::new(HeldEncoder {
                 wires: Arc::clone(&wires),
-                description: Description { kind: BackendKind::Cpu, device: "a held encoder".into() },
+                description: Description {
+                    kind: BackendKind::Cpu,
+                    device: "a held encoder".into(),
+                    npu: None,
+                },
             }),
             degraded: None,
         })

@@ -25,6 +25,12 @@ struct Line<'a> {
     model: Option<&'a str>,
     backend: Option<&'a str>,
     device: Option<&'a str>,
+    device_architecture: Option<&'a str>,
+    firmware_version: Option<&'a str>,
+    library_version: Option<&'a str>,
+    driver_version: Option<&'a str>,
+    device_temperature: Option<f64>,
+    device_throttled: Option<bool>,
     embedding_dimension: Option<u32>,
     image_size: Option<u32>,
     queue_depth: Option<u32>,
@@ -52,12 +58,20 @@ impl<'a> From<&'a Properties> for Line<'a> {
         fn said(text: &Option<String>) -> Option<&str> {
             text.as_deref().filter(|text| !text.is_empty())
         }
+        // Without an NPU the throttling says nothing.
+        let npu = said(&properties.device_architecture);
         Self {
             state: &properties.state,
             version: said(&properties.version),
             model: said(&properties.model),
             backend: said(&properties.backend),
             device: said(&properties.device),
+            device_architecture: npu,
+            firmware_version: said(&properties.firmware_version),
+            library_version: said(&properties.library_version),
+            driver_version: said(&properties.driver_version),
+            device_temperature: properties.device_temperature.filter(|celsius| celsius.is_finite()),
+            device_throttled: properties.device_throttled.filter(|_| npu.is_some()),
             embedding_dimension: properties.embedding_dimension.filter(|size| *size > 0),
             image_size: properties.image_size.filter(|size| *size > 0),
             queue_depth: properties.queue_depth,
@@ -70,11 +84,19 @@ impl<'a> From<&'a Properties> for Line<'a> {
 /// One property on a line; what the service did not say is left out.
 fn table(line: &Line<'_>) -> String {
     let queue = line.queue_depth.zip(line.max_queue_size);
+    let temperature = line.device_temperature.map(|celsius| {
+        let throttled = line.device_throttled == Some(true);
+        format!("{celsius:.0} °C{}", if throttled { ", throttled" } else { "" })
+    });
     let rows = [
         ("State", Some(line.state.to_owned())),
         ("Model", line.model.map(str::to_owned)),
         ("Backend", line.backend.map(str::to_owned)),
         ("Device", line.device.map(str::to_owned)),
+        ("Firmware", line.firmware_version.map(str::to_owned)),
+        ("HailoRT", line.library_version.map(str::to_owned)),
+        ("Driver", line.driver_version.map(str::to_owned)),
+        ("Temperature", temperature),
         ("Dimension", line.embedding_dimension.map(|size| size.to_string())),
         ("Image size", line.image_size.map(|size| format!("{size} × {size}"))),
         ("Queue", queue.map(|(depth, size)| format!("{depth} of {size}"))),

@@ -6,26 +6,36 @@ use tracing::warn;
 
 use super::trial::Trials;
 use crate::{
-    backend::{self, BackendError},
+    backend::{self, BackendError, Host},
     clip::{ImageSpec, Tokenizer},
     config::Settings,
     engine::{LoadedModel, Loader, ModelInfo},
-    model::{Bundle, Platform},
+    model::{Bundle, BundleError, Platform, TowerKind},
 };
 
-/// A loader that looks for bundles in `search_path`.
-pub(super) fn loader(search_path: Vec<PathBuf>) -> Loader {
+/// A loader that looks for bundles in `search_path`, and for NPUs on `host`.
+pub(super) fn loader(search_path: Vec<PathBuf>, host: Host) -> Loader {
     let trials = Trials::default();
-    Arc::new(move |settings| load(settings, &search_path, &trials))
+    Arc::new(move |settings| load(settings, &search_path, &host, &trials))
 }
 
-fn load(settings: &Settings, search_path: &[PathBuf], trials: &Trials) -> Result<LoadedModel, BackendError> {
+fn load(
+    settings: &Settings,
+    search_path: &[PathBuf],
+    host: &Host,
+    trials: &Trials,
+) -> Result<LoadedModel, BackendError> {
     let clip = &settings.clip;
-    let bundle = Bundle::find(&clip.model, search_path).map_err(unavailable)?;
+    let bundle = Bundle::find(&clip.model, search_path).map_err(|error| match error {
+        BundleError::InvalidName(_) | BundleError::NotInstalled { .. } => {
+            BackendError::NoSuchModel(error.to_string())
+        }
+        error => unavailable(error),
+    })?;
     warn_of_other_expectations(settings, &bundle);
-    examine(&bundle, trials)?;
     let threads = settings.performance.inference_threads;
-    let opened = backend::open(&bundle, clip, threads, backend::SYSFS_CLASS.as_ref())?;
+    let examine = |image, text| examine(&bundle, image, text, trials);
+    let opened = backend::open(&bundle, clip, threads, host, &examine)?;
     let json = fs::read(&bundle.tokenizer.path).map_err(|error| {
         unavailable(format!("cannot read the tokenizer of model {}: {}", bundle.name, error.kind()))
     })?;
@@ -46,12 +56,16 @@ fn load(settings: &Settings, search_path: &[PathBuf], trials: &Trials) -> Result
     })
 }
 
-/// Whether the bundle's files are what they should be, and can be opened without harm. Both read the
-/// whole model, so they do it at the same time.
-fn examine(bundle: &Bundle, trials: &Trials) -> Result<(), BackendError> {
+/// Whether the files that these platforms need are what they should be, and can be opened without
+/// harm. Both read the whole model, so they do it at the same time.
+fn examine(bundle: &Bundle, image: Platform, text: Platform, trials: &Trials) -> Result<(), BackendError> {
+    let on_cpu: Vec<_> = [(TowerKind::Image, image), (TowerKind::Text, text)]
+        .into_iter()
+        .filter_map(|(tower, platform)| (platform == Platform::Cpu).then_some(tower))
+        .collect();
     let (verified, tried) = std::thread::scope(|scope| {
-        let trial = scope.spawn(|| trials.require(bundle));
-        let verified = bundle.verify(Platform::Cpu, Platform::Cpu).map_err(unavailable);
+        let trial = scope.spawn(|| trials.require(bundle, &on_cpu));
+        let verified = bundle.verify(image, text).map_err(unavailable);
         (verified, trial.join().unwrap_or_else(|_| Err(unavailable("the model could not be tried"))))
     });
     // An altered file explains what the trial may have stumbled over.

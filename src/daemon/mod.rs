@@ -29,7 +29,7 @@ const EXIT_CONFIG: u8 = 78;
 pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(folder) = &arguments.try_model {
-        return trial::main(folder);
+        return trial::main(folder, &arguments.try_towers);
     }
     if let Some(file) = arguments.check_config() {
         let checked = config::check(&file);

@@ -13,6 +13,7 @@ use tracing::{error, info, warn};
 
 use super::{arguments::Arguments, listener, loader, logging::LogLevelHandle, notify, privileges};
 use crate::{
+    backend::Host,
     config::{self, Settings},
     dbus,
     engine::{Engine, Status},
@@ -53,7 +54,8 @@ pub(super) async fn run(
 
     let options = watch::Sender::new(http_options(&settings)?);
     let settings = Arc::new(settings);
-    let engine = Engine::start(Arc::clone(&settings), loader::loader(arguments.models.clone()))?;
+    let host = Host::new(arguments.hardware_root.clone(), arguments.shim_dir.clone());
+    let engine = Engine::start(Arc::clone(&settings), loader::loader(arguments.models.clone(), host))?;
 
     let bus = dbus::serve(&arguments.bus, engine.clone(), dbus::Limits::default()).await?;
 

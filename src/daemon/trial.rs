@@ -20,8 +20,8 @@ use nix::sys::{
 };
 
 use crate::{
-    backend::{BackendError, CpuBackend, CpuOptions},
-    model::{Artefact, Bundle},
+    backend::{self, BackendError, CpuOptions},
+    model::{Artefact, Bundle, TowerKind},
 };
 
 /// Address space beyond the model's files: code, stacks, the allocator's reserves, a trial run.
@@ -31,34 +31,38 @@ const ADDRESS_SPACE_PER_BYTE: u64 = 4;
 /// Processor time in seconds; the largest CLIP on the slowest Raspberry Pi opens in a tenth of it.
 const PROCESSOR_TIME: u64 = 120;
 
-/// The models that have come through a trial in this process, by the digests of their networks.
+/// The networks that have come through a trial in this process, by their digests.
 #[derive(Default)]
 pub(super) struct Trials(Mutex<HashSet<Vec<[u8; 32]>>>);
 
 impl Trials {
-    /// Opens the bundle's CPU encoders in a child process, unless the same ones were tried before.
+    /// Opens these encoders in a child process, unless the same ones were tried before.
     ///
     /// # Errors
     /// What the child says is wrong, or that it was lost.
-    pub(super) fn require(&self, bundle: &Bundle) -> Result<(), BackendError> {
-        let digests: Vec<_> = networks(bundle).map(|artefact| artefact.sha256).collect();
+    pub(super) fn require(&self, bundle: &Bundle, towers: &[TowerKind]) -> Result<(), BackendError> {
+        let digests: Vec<_> = networks(bundle, towers).map(|artefact| artefact.sha256).collect();
         let mut passed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !passed.contains(&digests) {
-            run(bundle)?;
+        if !digests.is_empty() && !passed.contains(&digests) {
+            run(bundle, towers)?;
             passed.insert(digests);
         }
         Ok(())
     }
 }
 
-fn networks(bundle: &Bundle) -> impl Iterator<Item = &Artefact> {
-    [&bundle.image_tower, &bundle.text_tower]
-        .into_iter()
+fn networks<'a>(bundle: &'a Bundle, towers: &'a [TowerKind]) -> impl Iterator<Item = &'a Artefact> {
+    towers
+        .iter()
+        .map(|kind| match kind {
+            TowerKind::Image => &bundle.image_tower,
+            TowerKind::Text => &bundle.text_tower,
+        })
         .filter_map(|tower| tower.cpu.as_ref())
         .flat_map(|encoder| std::iter::once(&encoder.onnx).chain(&encoder.data))
 }
 
-fn run(bundle: &Bundle) -> Result<(), BackendError> {
+fn run(bundle: &Bundle, towers: &[TowerKind]) -> Result<(), BackendError> {
     let not_tried = |error: io::Error| {
         BackendError::Unavailable(format!(
             "model {} cannot be tried in a process of its own: {error}",
@@ -69,6 +73,7 @@ fn run(bundle: &Bundle) -> Result<(), BackendError> {
     let output = Command::new(std::env::current_exe().map_err(not_tried)?)
         .arg("--try-model")
         .arg(folder)
+        .args(towers.iter().flat_map(|tower| ["--try-tower".to_owned(), tower.to_string()]))
         .stdin(Stdio::null())
         // What a lost process says on its way down is of no use to anybody.
         .stderr(Stdio::null())
@@ -88,9 +93,9 @@ fn run(bundle: &Bundle) -> Result<(), BackendError> {
     }))
 }
 
-/// The child's side: opens the bundle in `folder` within limits, and says what is wrong with it.
-pub(super) fn main(folder: &Path) -> ExitCode {
-    match open(folder) {
+/// The child's side: opens encoders of the bundle in `folder` within limits, and says what is wrong.
+pub(super) fn main(folder: &Path, towers: &[TowerKind]) -> ExitCode {
+    match open(folder, towers) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             println!("{error}");
@@ -99,10 +104,10 @@ pub(super) fn main(folder: &Path) -> ExitCode {
     }
 }
 
-fn open(folder: &Path) -> Result<(), BackendError> {
+fn open(folder: &Path, towers: &[TowerKind]) -> Result<(), BackendError> {
     let unavailable = |error: &dyn std::fmt::Display| BackendError::Unavailable(error.to_string());
     let bundle = Bundle::open(folder).map_err(|error| unavailable(&error))?;
-    let bytes: u64 = networks(&bundle).map(|artefact| artefact.size).sum();
+    let bytes: u64 = networks(&bundle, towers).map(|artefact| artefact.size).sum();
     let memory = bytes.saturating_mul(ADDRESS_SPACE_PER_BYTE).saturating_add(ADDRESS_SPACE);
     // Not to outlive the daemon, and not to leave a core dump behind.
     prctl::set_pdeathsig(Signal::SIGKILL)
@@ -110,5 +115,5 @@ fn open(folder: &Path) -> Result<(), BackendError> {
         .and_then(|()| setrlimit(Resource::RLIMIT_AS, memory, memory))
         .and_then(|()| setrlimit(Resource::RLIMIT_CPU, PROCESSOR_TIME, PROCESSOR_TIME))
         .map_err(|error| unavailable(&error))?;
-    CpuBackend::open(&bundle, CpuOptions { threads: Some(1), prepack_weights: false }).map(drop)
+    backend::try_on_cpu(&bundle, towers, CpuOptions { threads: Some(1), prepack_weights: false })
 }

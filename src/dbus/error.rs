@@ -39,6 +39,7 @@ impl From<EngineError> for Error {
             EngineError::QueueFull { .. } => Self::QueueFull(text),
             EngineError::Timeout(_) => Self::Timeout(text),
             EngineError::NotReady { .. } => Self::NotReady(text),
+            EngineError::NoSuchModel(_) => Self::NoSuchModel(text),
             EngineError::BackendFailed(_) => Self::BackendFailed(text),
         }
     }

@@ -227,6 +227,30 @@ impl Clip1 {
         self.status().device
     }
 
+    /// The NPU's architecture, such as "Hailo-8L"; empty on the CPU.
+    #[zbus(property)]
+    fn device_architecture(&self) -> String {
+        self.status().architecture
+    }
+
+    /// Version of the NPU's firmware; empty on the CPU.
+    #[zbus(property)]
+    fn firmware_version(&self) -> String {
+        self.status().firmware
+    }
+
+    /// Version of HailoRT, the NPU's library; empty on the CPU.
+    #[zbus(property)]
+    fn library_version(&self) -> String {
+        self.status().library
+    }
+
+    /// Version of the NPU's kernel driver; empty on the CPU, or where it does not tell.
+    #[zbus(property)]
+    fn driver_version(&self) -> String {
+        self.status().driver
+    }
+
     /// Components of an embedding; 0 while no model is loaded.
     #[zbus(property)]
     fn embedding_dimension(&self) -> u32 {
@@ -261,7 +285,13 @@ impl Clip1 {
     /// "unknown" without being taken for a reading; JSON tools print null.)
     #[zbus(property(emits_changed_signal = "false"))]
     fn device_temperature(&self) -> f64 {
-        f64::NAN
+        self.engine.health().and_then(|health| health.temperature).map_or(f64::NAN, f64::from)
+    }
+
+    /// Whether the device runs slower now to protect itself from heat or current.
+    #[zbus(property(emits_changed_signal = "false"))]
+    fn device_throttled(&self) -> bool {
+        self.engine.health().and_then(|health| health.throttled).unwrap_or(false)
     }
 
     /// Why the state is degraded or failed; else empty.

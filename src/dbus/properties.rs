@@ -16,6 +16,10 @@ pub(super) struct StatusProperties {
     pub(super) model: String,
     pub(super) backend: &'static str,
     pub(super) device: String,
+    pub(super) architecture: String,
+    pub(super) firmware: String,
+    pub(super) library: String,
+    pub(super) driver: String,
     pub(super) embedding_dimension: u32,
     pub(super) image_size: u32,
     pub(super) logit_scale: f64,
@@ -25,11 +29,16 @@ pub(super) struct StatusProperties {
 impl From<&Status> for StatusProperties {
     fn from(status: &Status) -> Self {
         let (backend, loaded) = (status.backend.as_ref(), status.loaded.as_ref());
+        let npu = backend.and_then(|backend| backend.npu.as_ref());
         Self {
             state: status.state.as_str(),
             model: status.model.clone(),
             backend: backend.map_or("", |backend| backend.kind.as_str()),
             device: backend.map_or_else(String::new, |backend| backend.device.clone()),
+            architecture: npu.map_or_else(String::new, |npu| npu.architecture.clone()),
+            firmware: npu.map_or_else(String::new, |npu| npu.firmware.clone()),
+            library: npu.map_or_else(String::new, |npu| npu.library.clone()),
+            driver: npu.and_then(|npu| npu.driver.clone()).unwrap_or_default(),
             embedding_dimension: loaded
                 .map_or(0, |model| u32::try_from(model.embedding_dimension).unwrap_or(u32::MAX)),
             image_size: loaded.map_or(0, |model| model.image_size),
@@ -57,6 +66,10 @@ impl StatusProperties {
             ("Model", self.model.as_str().into()),
             ("Backend", self.backend.into()),
             ("Device", self.device.as_str().into()),
+            ("DeviceArchitecture", self.architecture.as_str().into()),
+            ("FirmwareVersion", self.firmware.as_str().into()),
+            ("LibraryVersion", self.library.as_str().into()),
+            ("DriverVersion", self.driver.as_str().into()),
             ("EmbeddingDimension", self.embedding_dimension.into()),
             ("ImageSize", self.image_size.into()),
             ("LogitScale", self.logit_scale.into()),

@@ -10,11 +10,13 @@ use tokio::sync::oneshot;
 
 use super::{
     Accepted, Engine, EngineError, State, Timings,
-    device::{DeviceError, Done, ImageJob, TextJob},
+    device::{DeviceError, Done},
     model::Model,
-    text_cache::{Claim, Lookup, Pending},
+    queue::{ImageJob, TextJob},
+    text_cache::{Claim, Lookup, Pending, TextCache},
 };
 use crate::{
+    backend::BackendError,
     clip::{Embedding, ImageError, ImageLimits, Picture, Pixels, PromptTemplate},
     config::Settings,
 };
@@ -31,6 +33,7 @@ impl From<DeviceError> for Abort {
     fn from(error: DeviceError) -> Self {
         match error {
             DeviceError::Stale => Self::Retry,
+            DeviceError::Backend(BackendError::TimedOut(limit)) => Self::Answer(EngineError::Timeout(limit)),
             DeviceError::Backend(error) => Self::Answer(EngineError::BackendFailed(error.to_string())),
         }
     }
@@ -70,13 +73,14 @@ impl Engine {
         let limit = settings.performance.request_timeout;
         let limit = timeout.map_or(limit, |timeout| timeout.min(limit));
         let deadline = accepted.since + limit;
-        let model_loaded = tokio::time::timeout_at(deadline.into(), self.model_loaded());
-        model_loaded.await.unwrap_or_else(|_| Err(self.refusal()))?;
+        let mut loaded = false;
         let work = async {
             loop {
+                self.model_loaded().await?;
                 let Some(model) = self.shared.model.load_full() else {
                     return Err(self.refusal());
                 };
+                loaded = true;
                 match attempt(model, Arc::clone(&settings)).await {
                     Ok(answer) => return Ok(answer),
                     Err(Abort::Answer(error)) => return Err(error),
@@ -84,11 +88,15 @@ impl Engine {
                 }
             }
         };
-        tokio::time::timeout_at(deadline.into(), work).await.unwrap_or(Err(EngineError::Timeout(limit)))
+        match tokio::time::timeout_at(deadline.into(), work).await {
+            Ok(answer) => answer,
+            Err(_) if loaded => Err(EngineError::Timeout(limit)),
+            Err(_) => Err(self.refusal()),
+        }
     }
 
-    /// Waits while the first model is being loaded: a request that started the service is answered
-    /// late rather than refused.
+    /// Waits while no model is in service but one is being loaded: a request that started the service,
+    /// or that a lost device did not answer, is answered late rather than refused.
     async fn model_loaded(&self) -> Result<(), EngineError> {
         let mut status = self.status();
         let Ok(status) = status.wait_for(|status| !status.state.is_starting()).await else {
@@ -121,10 +129,8 @@ impl Engine {
         let prepared = unless_panicked(prepared.await)?.map_err(EngineError::from)?;
 
         let queued = Instant::now();
-        let (result, done) = oneshot::channel();
         let Prepared { pixels, width, height, decode, preprocess } = prepared;
-        self.shared.device.push_image(ImageJob { model: Arc::clone(model), pixels, result });
-        let Done { embedding, started, finished } = done.await.map_err(|_| Abort::Retry)??;
+        let Done { embedding, started, finished } = self.encode_pixels(model, pixels).await?;
         let timings = Timings {
             decode,
             preprocess,
@@ -133,6 +139,22 @@ impl Engine {
             ..Timings::default()
         };
         Ok(EncodedImage { embedding, width, height, timings })
+    }
+
+    /// Has a pre-processed picture encoded.
+    pub(super) async fn encode_pixels(&self, model: &Arc<Model>, pixels: Pixels) -> Result<Done, Abort> {
+        let (result, done) = oneshot::channel();
+        self.shared.device.push_image(ImageJob { model: Arc::clone(model), pixels, result });
+        Ok(done.await.map_err(|_| Abort::Retry)??)
+    }
+
+    /// Has a text encoded, known or not.
+    pub(super) async fn encode_uncached(&self, model: &Arc<Model>, text: &str) -> Result<Done, Abort> {
+        let Lookup::Missing(pending, claim) = TextCache::new(0).lookup(text) else {
+            return Err(Abort::Retry);
+        };
+        self.shared.device.push_texts(tokenize(model, vec![claim])?);
+        Ok(pending.await.map_err(|_| Abort::Retry)??)
     }
 
     /// The embedding of each prompt, averaged over the templates.

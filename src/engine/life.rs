@@ -6,30 +6,31 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::sync::{Semaphore, oneshot, watch};
+use tokio::sync::{Semaphore, watch};
 use tracing::{error, info, warn};
 
 use super::{
     Engine, EngineError, Loader, Shared, State, Status, Tuning,
     admission::Admission,
-    device::{self, DeviceQueue, Install, Limits},
+    device::{self, Installed, Limits},
+    health,
     model::Model,
+    queue::DeviceQueue,
+    recovery::{self, Recovery},
 };
-use crate::config::Settings;
+use crate::{
+    backend::{BackendError, BackendKind},
+    config::{BackendChoice, Settings},
+};
 
 impl Engine {
     /// Starts the device thread. No model is loaded yet: see [`load`](Self::load).
     ///
-    /// The device thread ends when the last handle is dropped.
+    /// The engine's threads and tasks end when the last handle is dropped.
     ///
     /// # Errors
     /// The system has no thread to give.
     pub fn start(settings: Arc<Settings>, loader: Loader) -> std::io::Result<Self> {
-        let device = Arc::new(DeviceQueue::default());
-        std::thread::Builder::new().name("device".into()).spawn({
-            let device = Arc::clone(&device);
-            move || device::run(&device)
-        })?;
         let status = Status {
             state: State::Starting,
             model: settings.clip.model.clone(),
@@ -37,17 +38,22 @@ impl Engine {
             backend: None,
             error: None,
         };
-        Ok(Self {
-            shared: Arc::new(Shared {
-                tuning: ArcSwap::from_pointee(Tuning::new(settings, None)),
-                model: ArcSwapOption::empty(),
-                admission: Admission::new(),
-                device,
-                status: watch::Sender::new(status),
-                loader,
-                loading: tokio::sync::Mutex::new(()),
-            }),
-        })
+        let shared = Arc::new(Shared {
+            tuning: ArcSwap::from_pointee(Tuning::new(settings, None)),
+            model: ArcSwapOption::empty(),
+            admission: Admission::new(),
+            device: Arc::new(DeviceQueue::default()),
+            device_threads: std::sync::Mutex::new(0),
+            status: watch::Sender::new(status),
+            health: watch::Sender::new(None),
+            recovery: watch::Sender::new(Recovery::Idle),
+            loader,
+            loading: tokio::sync::Mutex::new(()),
+        });
+        shared.ensure_device_threads(1)?;
+        tokio::spawn(recovery::watch(Arc::downgrade(&shared)));
+        tokio::spawn(health::sample(Arc::downgrade(&shared)));
+        Ok(Self { shared })
     }
 
     /// Loads the configured model and serves from then on.
@@ -57,16 +63,7 @@ impl Engine {
     pub async fn load(&self) -> Result<(), EngineError> {
         let _one_at_a_time = self.shared.loading.lock().await;
         self.shared.status.send_modify(|status| status.state = State::Loading);
-        let settings = self.settings();
-        let result = self.install(&settings).await;
-        if let Err(error) = &result {
-            error!(model = settings.clip.model, "cannot load the model: {error}");
-            self.shared.status.send_modify(|status| {
-                status.state = State::Failed;
-                status.error = Some(error.to_string());
-            });
-        }
-        result
+        self.load_or_fail().await
     }
 
     /// Puts new settings in force. If they name another model or backend, it is loaded while the old
@@ -82,12 +79,9 @@ impl Engine {
             && old.performance.inference_threads == settings.performance.inference_threads
             && old.performance.idle_unload == settings.performance.idle_unload;
         if !same_model || self.shared.model.load().is_none() {
-            self.install(&settings).await?;
+            self.install(&settings, settings.clip.backend).await.map_err(refusal)?;
         }
-        let workers = Arc::clone(&self.shared.tuning.load().workers);
-        let workers =
-            (old.performance.worker_threads == settings.performance.worker_threads).then_some(workers);
-        self.shared.tuning.store(Arc::new(Tuning::new(settings, workers)));
+        self.put_in_force(settings);
         Ok(())
     }
 
@@ -97,39 +91,81 @@ impl Engine {
         tokio::time::timeout(limit, self.shared.admission.idle()).await.is_ok()
     }
 
-    async fn install(&self, settings: &Arc<Settings>) -> Result<(), EngineError> {
+    pub(super) fn put_in_force(&self, settings: Arc<Settings>) {
+        let workers = Arc::clone(&self.shared.tuning.load().workers);
+        let workers = (self.settings().performance.worker_threads == settings.performance.worker_threads)
+            .then_some(workers);
+        self.shared.tuning.store(Arc::new(Tuning::new(settings, workers)));
+    }
+
+    /// Installs the configured model; if that is not possible, the state is `failed`.
+    pub(super) async fn load_or_fail(&self) -> Result<(), EngineError> {
+        let settings = self.settings();
+        let result = self.install(&settings, settings.clip.backend).await;
+        result.map_err(|error| {
+            error!(model = settings.clip.model, "cannot load the model: {error}");
+            self.shared.model.store(None);
+            self.shared.status.send_modify(|status| {
+                if status.state != State::Draining {
+                    status.state = State::Failed;
+                }
+                status.loaded = None;
+                status.backend = None;
+                status.error = Some(error.to_string());
+            });
+            if matches!(error, BackendError::NoDevice(_) | BackendError::Lost(_)) {
+                self.shared.recovery.send_replace(Recovery::Later);
+            }
+            refusal(error)
+        })
+    }
+
+    /// Loads what the settings name, on `choice`, and puts it in service.
+    pub(super) async fn install(
+        &self,
+        settings: &Arc<Settings>,
+        choice: BackendChoice,
+    ) -> Result<(), BackendError> {
         let started = Instant::now();
         let loader = Arc::clone(&self.shared.loader);
         let load = move |settings: Arc<Settings>| {
             let mut loaded = loader(&settings)?;
             loaded.warm_up(settings.performance.warmup_iterations)?;
-            Ok::<_, crate::backend::BackendError>(loaded)
+            Ok::<_, BackendError>(loaded)
         };
-        let loaded = tokio::task::spawn_blocking({
-            let (load, settings) = (load.clone(), Arc::clone(settings));
+        let first = tokio::task::spawn_blocking({
+            let (load, settings) = (load.clone(), on(settings, choice));
             move || load(settings)
         });
-        let failed = |message: String| EngineError::NotReady { state: State::Failed, message };
-        let loaded = loaded
-            .await
-            .map_err(|_| failed("the model could not be loaded".into()))?
-            .map_err(|error| failed(error.to_string()))?;
+        let loaded =
+            first.await.map_err(|_| BackendError::Unavailable("the model could not be loaded".into()))??;
 
         let entries = if settings.text_cache.enabled { settings.text_cache.max_entries } else { 0 };
         let (model, backend) = Model::split(loaded, entries);
-        let (installed, done) = oneshot::channel();
-        let again = Arc::clone(settings);
-        self.shared.device.install(Install {
-            model: Arc::clone(&model),
-            backend,
-            reopen: Box::new(move || load(Arc::clone(&again)).map(|loaded| loaded.backend)),
-            limits: Limits {
-                batch_size: settings.clip.batch_size,
-                idle_unload: settings.performance.idle_unload,
+        // What runs on the NPU is not to come back on the CPU unseen, nor the other way round.
+        let again = on(
+            settings,
+            match model.description.kind {
+                BackendKind::Cpu => BackendChoice::Cpu,
+                BackendKind::Hailo => BackendChoice::Hailo,
             },
-            installed,
-        });
-        done.await.map_err(|_| failed("the device thread has ended".into()))?;
+        );
+        let threads = backend.concurrency().most();
+        self.shared.ensure_device_threads(threads).map_err(|error| {
+            BackendError::Unavailable(format!("cannot start the device threads: {error}"))
+        })?;
+        let lost = Arc::downgrade(&self.shared);
+        self.shared.device.install(Arc::new(Installed::new(
+            Arc::clone(&model),
+            backend,
+            Limits { batch_size: settings.clip.batch_size, idle_unload: settings.performance.idle_unload },
+            Box::new(move || load(Arc::clone(&again)).map(|loaded| loaded.backend)),
+            Box::new(move |error| {
+                if let Some(shared) = lost.upgrade() {
+                    shared.lost(error);
+                }
+            }),
+        )));
         self.shared.model.store(Some(Arc::clone(&model)));
         self.announce(&model);
         info!(
@@ -143,20 +179,65 @@ impl Engine {
     }
 
     fn announce(&self, model: &Model) {
-        if let Some(reason) = &model.degraded {
-            warn!("{reason}");
+        let degraded = model.degraded.as_ref();
+        if let Some(degraded) = degraded {
+            warn!("{}", degraded.reason);
         }
-        let serving = if model.degraded.is_some() { State::Degraded } else { State::Ready };
+        let later = degraded.is_some_and(|degraded| degraded.may_pass);
+        self.shared.recovery.send_replace(if later { Recovery::Later } else { Recovery::Idle });
         self.shared.status.send_modify(|status| {
             // A service that is about to stop stays so.
             if status.state != State::Draining {
-                status.state = serving;
+                status.state = if degraded.is_some() { State::Degraded } else { State::Ready };
             }
             status.model.clone_from(&model.info.name);
             status.loaded = Some(model.info.clone());
             status.backend = Some(model.description.clone());
-            status.error.clone_from(&model.degraded);
+            status.error = degraded.map(|degraded| degraded.reason.clone());
         });
+    }
+}
+
+/// The settings with another choice of backend.
+fn on(settings: &Arc<Settings>, choice: BackendChoice) -> Arc<Settings> {
+    let mut settings = Arc::clone(settings);
+    if settings.clip.backend != choice {
+        Arc::make_mut(&mut settings).clip.backend = choice;
+    }
+    settings
+}
+
+/// What a caller is told who waits for a model that cannot be loaded.
+pub(super) fn refusal(error: BackendError) -> EngineError {
+    match error {
+        BackendError::NoSuchModel(message) => EngineError::NoSuchModel(message),
+        error => EngineError::NotReady { state: State::Failed, message: error.to_string() },
+    }
+}
+
+impl Shared {
+    /// Starts device threads until there are so many.
+    fn ensure_device_threads(&self, count: usize) -> std::io::Result<()> {
+        let mut running = self.device_threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        while *running < count {
+            let queue = Arc::clone(&self.device);
+            std::thread::Builder::new().name("device".into()).spawn(move || device::run(&queue))?;
+            *running += 1;
+        }
+        Ok(())
+    }
+
+    /// A device thread has lost its backend: requests wait until the recovery has an answer.
+    fn lost(&self, error: &BackendError) {
+        error!("{error}");
+        self.model.store(None);
+        self.status.send_modify(|status| {
+            if status.state != State::Draining {
+                status.state = State::Loading;
+            }
+            status.error = Some(error.to_string());
+        });
+        self.recovery.send_replace(Recovery::Now);
     }
 }
 

@@ -1,16 +1,20 @@
 //! The engine: everything between a request and the encoders.
 //!
 //! A request is admitted or refused at once. Its picture is decoded on a worker thread, its prompts
-//! are looked up in the text cache, and what is left goes to the one device thread, which runs
-//! whatever waits as one batch. Deadlines and departed callers are honoured at every step: a request
+//! are looked up in the text cache, and what is left goes to the device threads, which run whatever
+//! waits as batches. Deadlines and departed callers are honoured at every step: a request
 //! is a future, and dropping it withdraws the work that has not begun.
 //! Deliberately not here: wire formats, and how an encoder runs.
 
 mod admission;
+mod control;
 mod device;
 mod flow;
+mod health;
 mod life;
 mod model;
+mod queue;
+mod recovery;
 mod request;
 mod status;
 mod text_cache;
@@ -35,10 +39,11 @@ use tokio::sync::{Semaphore, watch};
 
 use self::{
     admission::{Admission, Permit},
-    device::DeviceQueue,
     model::Model,
+    queue::DeviceQueue,
+    recovery::Recovery,
 };
-use crate::{clip, config::Settings};
+use crate::{backend::Health, clip, config::Settings};
 
 /// Handle to the engine; clones share it. Must be used within a Tokio runtime.
 #[derive(Clone)]
@@ -52,7 +57,12 @@ struct Shared {
     model: ArcSwapOption<Model>,
     admission: Admission,
     device: Arc<DeviceQueue>,
+    /// How many there are.
+    device_threads: std::sync::Mutex<usize>,
     status: watch::Sender<Status>,
+    /// The last reading of the device's sensors.
+    health: watch::Sender<Option<Health>>,
+    recovery: watch::Sender<Recovery>,
     loader: Loader,
     /// One model is loaded at a time.
     loading: tokio::sync::Mutex<()>,
@@ -184,7 +194,19 @@ impl Engine {
     /// Whether the backend is held at the moment: idle unloading releases it until the next request.
     #[must_use]
     pub fn backend_is_held(&self) -> bool {
-        self.shared.device.is_resident()
+        self.shared.device.installed().is_some_and(|installed| installed.is_resident())
+    }
+
+    /// For how long the oldest batch has been with its encoder; `None` if none runs.
+    #[must_use]
+    pub fn longest_batch(&self) -> Option<Duration> {
+        self.shared.device.longest_batch()
+    }
+
+    /// The last reading of the device's sensors, a few seconds old; `None` where there are none.
+    #[must_use]
+    pub fn health(&self) -> Option<Health> {
+        *self.shared.health.borrow()
     }
 
     /// Most requests that are accepted at a time.

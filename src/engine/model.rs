@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::{ModelInfo, text_cache::TextCache};
 use crate::{
-    backend::{Backend, BackendError, Description},
+    backend::{Backend, BackendError, Degraded, Description},
     clip::{ImageSpec, Pixels, Tokenizer},
     config::Settings,
 };
@@ -21,17 +21,14 @@ pub struct LoadedModel {
     pub logit_bias: Option<f32>,
     /// The encoders.
     pub backend: Box<dyn Backend>,
-    /// Set if this is not the hardware that was asked for: which, why, and what to do.
-    pub degraded: Option<String>,
+    /// Set if this is not the hardware that was asked for.
+    pub degraded: Option<Degraded>,
 }
 
 impl LoadedModel {
     /// Runs both encoders so often, so that the first request does not pay for it.
     pub(super) fn warm_up(&mut self, iterations: u32) -> Result<(), BackendError> {
-        let side = self.image.size;
-        let black = vec![0; side as usize * side as usize * 3];
-        let pixels =
-            Pixels::from_rgb(side, black).ok_or_else(|| BackendError::Inference("no input size".into()))?;
+        let pixels = Pixels::black(self.image.size);
         let tokens =
             self.tokenizer.encode("warm-up").map_err(|error| BackendError::Inference(error.to_string()))?;
         for _ in 0..iterations {
@@ -55,7 +52,7 @@ pub(super) struct Model {
     pub(super) tokenizer: Tokenizer,
     pub(super) logit_bias: Option<f32>,
     pub(super) description: Description,
-    pub(super) degraded: Option<String>,
+    pub(super) degraded: Option<Degraded>,
     pub(super) texts: Arc<TextCache>,
 }
 

@@ -141,6 +141,9 @@ pub enum EngineError {
         /// What is going on.
         message: String,
     },
+    /// No model of that name is installed; the text says which are.
+    #[error("{0}")]
+    NoSuchModel(String),
     /// The encoder failed.
     #[error("{0}")]
     BackendFailed(String),

@@ -141,6 +141,7 @@ impl From<EngineError> for ApiError {
                 Self::new(StatusCode::SERVICE_UNAVAILABLE, code, message)
                     .retry_after(Duration::from_secs(seconds))
             }
+            EngineError::NoSuchModel(_) => Self::new(StatusCode::NOT_FOUND, "no_such_model", message),
             EngineError::BackendFailed(_) => {
                 Self::new(StatusCode::INTERNAL_SERVER_ERROR, "inference_failed", message)
             }
@@ -182,6 +183,7 @@ mod tests {
             (not_ready(State::Degraded), 503, "not_ready", true),
             (not_ready(State::Failed), 503, "failed", true),
             (not_ready(State::Draining), 503, "draining", true),
+            (EngineError::NoSuchModel("no model".into()), 404, "no_such_model", false),
             (EngineError::BackendFailed("inference failed".into()), 500, "inference_failed", false),
         ] {
             let message = error.to_string();

@@ -19,11 +19,24 @@ struct Health {
     model: String,
     runtime_mode: &'static str,
     backend: Option<&'static str>,
+    /// The NPU, where one is in use.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    device: Option<Device>,
     version: &'static str,
     uptime_s: u64,
     /// Why the service is degraded or failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Device {
+    architecture: String,
+    firmware: String,
+    library: String,
+    driver: Option<String>,
+    temperature_c: Option<f32>,
+    throttled: Option<bool>,
 }
 
 #[derive(Serialize)]
@@ -40,6 +53,16 @@ pub(super) async fn health(State(facade): State<Facade>) -> Response {
         engine::State::Failed => (StatusCode::SERVICE_UNAVAILABLE, "unhealthy"),
         engine::State::Draining => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
     };
+    let health = facade.engine.health().unwrap_or_default();
+    let npu = backend.as_ref().and_then(|backend| backend.npu.clone());
+    let device = npu.map(|npu| Device {
+        architecture: npu.architecture,
+        firmware: npu.firmware,
+        library: npu.library,
+        driver: npu.driver,
+        temperature_c: health.temperature,
+        throttled: health.throttled,
+    });
     let body = Health {
         status,
         service: "hailo-clip",
@@ -47,6 +70,7 @@ pub(super) async fn health(State(facade): State<Facade>) -> Response {
         model: loaded.map_or(model, |loaded| loaded.name),
         runtime_mode: if state == engine::State::Degraded { "degraded" } else { "real" },
         backend: backend.map(|backend| backend.kind.as_str()),
+        device,
         version: env!("CARGO_PKG_VERSION"),
         uptime_s: facade.started.elapsed().as_secs(),
         error,

@@ -58,11 +58,11 @@ impl Backend for ColourEncoder {
         &self.description
     }
 
-    fn embed_images(&mut self, batch: &[&Pixels]) -> Result<Vec<Embedding>, BackendError> {
+    fn embed_images(&self, batch: &[&Pixels]) -> Result<Vec<Embedding>, BackendError> {
         self.pictures.fetch_add(batch.len(), Ordering::SeqCst);
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         // The gate is gone only when the test is over.
-        let _ = runtime.block_on(self.gate.wait_for(|gate| *gate != Gate::Closed));
+        let _ = runtime.block_on(self.gate.clone().wait_for(|gate| *gate != Gate::Closed));
         if *self.gate.borrow() == Gate::Broken {
             return Err(BackendError::Inference("the encoder is out of order".into()));
         }
@@ -75,7 +75,7 @@ impl Backend for ColourEncoder {
             .collect()
     }
 
-    fn embed_texts(&mut self, batch: &[&Tokens]) -> Result<Vec<Embedding>, BackendError> {
+    fn embed_texts(&self, batch: &[&Tokens]) -> Result<Vec<Embedding>, BackendError> {
         let colour = |tokens: &&Tokens| match tokens {
             tokens if **tokens == self.red => [1.0, 0.0, 0.0],
             tokens if **tokens == self.green => [0.0, 1.0, 0.0],
@@ -197,7 +197,11 @@ fn loader(gate: watch::Receiver<Gate>, pictures: Arc<AtomicUsize>) -> Loader {
                 pictures: Arc::clone(&pictures),
                 red: tokenizer.encode("red").unwrap(),
                 green: tokenizer.encode("green").unwrap(),
-                description: Description { kind: BackendKind::Cpu, device: "a colour encoder".into() },
+                description: Description {
+                    kind: BackendKind::Cpu,
+                    device: "a colour encoder".into(),
+                    npu: None,
+                },
             }),
             tokenizer,
             degraded: None,

@@ -104,7 +104,7 @@ impl Backend for ColourEncoder {
         &self.description
     }
 
-    fn embed_images(&mut self, batch: &[&Pixels]) -> Result<Vec<Embedding>, BackendError> {
+    fn embed_images(&self, batch: &[&Pixels]) -> Result<Vec<Embedding>, BackendError> {
         self.control.encode_images(batch.len())?;
         let colour = |pixels: &&Pixels| {
             let rgb: Vec<f32> = pixels.as_bytes()[..3].iter().map(|&c| f32::from(c) + 1.0).collect();
@@ -113,7 +113,7 @@ impl Backend for ColourEncoder {
         batch.iter().map(colour).collect()
     }
 
-    fn embed_texts(&mut self, batch: &[&Tokens]) -> Result<Vec<Embedding>, BackendError> {
+    fn embed_texts(&self, batch: &[&Tokens]) -> Result<Vec<Embedding>, BackendError> {
         let colour = |tokens: &&Tokens| {
             let rgb = match tokens.ids()[1] {
                 736 => [1.0, 0.0, 0.0],
@@ -148,7 +148,11 @@ fn loader(encoder: Encoder) -> Loader {
             logit_bias: None,
             backend: Box::new(ColourEncoder {
                 control: encoder.clone(),
-                description: Description { kind: BackendKind::Cpu, device: "a colour encoder".into() },
+                description: Description {
+                    kind: BackendKind::Cpu,
+                    device: "a colour encoder".into(),
+                    npu: None,
+                },
             }),
             degraded: (settings.clip.model == "fallback").then(|| "no NPU was found".into()),
         })

@@ -1,18 +1,21 @@
 //! The image encoder on the CPU.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use rten::{DataType, NodeId, ThreadPool, ValueView};
 
 use super::network::{self, Axis, Network, Role};
 use crate::{
-    backend::BackendError,
+    backend::{BackendError, encoders::Encode},
     clip::{Embedding, Pixels},
     model::Bundle,
 };
 
 /// An ONNX network from `[N, 3, S, S]` f32 to `[N, D]`.
-pub(super) struct ImageEncoder {
+pub(in crate::backend) struct ImageEncoder {
     network: Network,
     input: NodeId,
     output: NodeId,
@@ -22,7 +25,7 @@ pub(super) struct ImageEncoder {
     std: [f32; 3],
     dimension: usize,
     /// Kept from batch to batch: fresh pages for every batch cost more than filling them.
-    pixels: Vec<f32>,
+    pixels: Mutex<Vec<f32>>,
 }
 
 impl ImageEncoder {
@@ -52,23 +55,16 @@ impl ImageEncoder {
             mean: bundle.mean,
             std: bundle.std,
             dimension: bundle.embedding_dimension,
-            pixels: trial,
+            pixels: Mutex::new(trial),
         })
     }
 
-    pub(super) fn embed(&mut self, pictures: &[&Pixels]) -> Result<Vec<Embedding>, BackendError> {
-        let mut embeddings = Vec::with_capacity(pictures.len());
-        for chunk in pictures.chunks(self.batch.rows(pictures.len().max(1))) {
-            embeddings.extend(self.run(chunk)?);
-        }
-        Ok(embeddings)
-    }
-
-    fn run(&mut self, pictures: &[&Pixels]) -> Result<Vec<Embedding>, BackendError> {
+    fn run(&self, pictures: &[&Pixels]) -> Result<Vec<Embedding>, BackendError> {
         let rows = self.batch.rows(pictures.len());
         let values = 3 * self.size * self.size;
-        self.pixels.resize(rows * values, 0.0);
-        for (picture, row) in pictures.iter().zip(self.pixels.chunks_exact_mut(values)) {
+        let mut pixels = self.pixels.lock().unwrap_or_else(PoisonError::into_inner);
+        pixels.resize(rows * values, 0.0);
+        for (picture, row) in pictures.iter().zip(pixels.chunks_exact_mut(values)) {
             if picture.size() as usize != self.size {
                 return Err(BackendError::Inference(format!(
                     "a picture of {} pixels was given to an image encoder of {}",
@@ -79,9 +75,19 @@ impl ImageEncoder {
             picture.normalize_into(&self.mean, &self.std, row);
         }
         let shape = [rows, 3, self.size, self.size];
-        let view = ValueView::from_shape(shape, &self.pixels).map_err(network::bad_shape)?;
+        let view = ValueView::from_shape(shape, &pixels).map_err(network::bad_shape)?;
         let mut output = self.network.run(vec![(self.input, view.into())], &[self.output])?;
         network::embeddings(output.swap_remove(0), pictures.len(), self.dimension)
+    }
+}
+
+impl Encode<Pixels> for ImageEncoder {
+    fn embed(&self, pictures: &[&Pixels]) -> Result<Vec<Embedding>, BackendError> {
+        let mut embeddings = Vec::with_capacity(pictures.len());
+        for chunk in pictures.chunks(self.batch.rows(pictures.len().max(1))) {
+            embeddings.extend(self.run(chunk)?);
+        }
+        Ok(embeddings)
     }
 }
 

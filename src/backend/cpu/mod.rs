@@ -15,11 +15,8 @@ use std::sync::Arc;
 use rten::ThreadPool;
 
 use self::{image::ImageEncoder, text::TextEncoder};
-use super::{Backend, BackendError, BackendKind, Description};
-use crate::{
-    clip::{Embedding, Pixels, Tokens},
-    model::{Artefact, Bundle, Tower},
-};
+use super::BackendError;
+use crate::model::{Artefact, Bundle, Tower};
 
 /// How the CPU is used.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -30,42 +27,36 @@ pub struct CpuOptions {
     pub prepack_weights: bool,
 }
 
-/// Both encoders of a model on the CPU.
-pub struct CpuBackend {
-    description: Description,
-    image: ImageEncoder,
-    text: TextEncoder,
+/// The CPU, on which encoders are opened that share its threads.
+pub(super) struct Cpu {
+    pool: Arc<ThreadPool>,
+    threads: usize,
+    prepack_weights: bool,
 }
 
-impl CpuBackend {
-    /// Loads both encoders and tries each once.
-    ///
-    /// # Errors
-    /// [`BackendError::Unavailable`]: the bundle has no ONNX for both encoders, or they are damaged or
-    /// do not do what the bundle says.
-    pub fn open(bundle: &Bundle, options: CpuOptions) -> Result<Self, BackendError> {
+impl Cpu {
+    pub(super) fn new(options: CpuOptions) -> Self {
         let threads = options.threads.unwrap_or_else(threads::usable_cores).max(1);
         let pool = Arc::new(ThreadPool::with_num_threads(threads));
-        let image = onnx(&bundle.image_tower, &bundle.name)?;
-        let image = ImageEncoder::open(&image.path, bundle, options.prepack_weights, Arc::clone(&pool))?;
-        let text = onnx(&bundle.text_tower, &bundle.name)?;
-        let text = TextEncoder::open(&text.path, bundle, options.prepack_weights, pool)?;
-        let device = format!("CPU, {threads} thread{}", if threads == 1 { "" } else { "s" });
-        Ok(Self { description: Description { kind: BackendKind::Cpu, device }, image, text })
-    }
-}
-
-impl Backend for CpuBackend {
-    fn description(&self) -> &Description {
-        &self.description
+        Self { pool, threads, prepack_weights: options.prepack_weights }
     }
 
-    fn embed_images(&mut self, batch: &[&Pixels]) -> Result<Vec<Embedding>, BackendError> {
-        self.image.embed(batch)
+    /// Loads the image encoder and tries it once.
+    pub(super) fn image_encoder(&self, bundle: &Bundle) -> Result<ImageEncoder, BackendError> {
+        let onnx = onnx(&bundle.image_tower, &bundle.name)?;
+        ImageEncoder::open(&onnx.path, bundle, self.prepack_weights, Arc::clone(&self.pool))
     }
 
-    fn embed_texts(&mut self, batch: &[&Tokens]) -> Result<Vec<Embedding>, BackendError> {
-        self.text.embed(batch)
+    /// Loads the text encoder and tries it once.
+    pub(super) fn text_encoder(&self, bundle: &Bundle) -> Result<TextEncoder, BackendError> {
+        let onnx = onnx(&bundle.text_tower, &bundle.name)?;
+        TextEncoder::open(&onnx.path, bundle, self.prepack_weights, Arc::clone(&self.pool))
+    }
+
+    /// For people.
+    pub(super) fn description(&self) -> String {
+        let threads = self.threads;
+        format!("CPU, {threads} thread{}", if threads == 1 { "" } else { "s" })
     }
 }
 

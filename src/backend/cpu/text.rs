@@ -6,13 +6,13 @@ use rten::{DataType, NodeId, ThreadPool, ValueOrView, ValueView};
 
 use super::network::{self, Axis, Input, Network, Role};
 use crate::{
-    backend::BackendError,
+    backend::{BackendError, encoders::Encode},
     clip::{Embedding, Tokens},
     model::Bundle,
 };
 
 /// An ONNX network from `[N, L]` token ids to `[N, D]`.
-pub(super) struct TextEncoder {
+pub(in crate::backend) struct TextEncoder {
     network: Network,
     inputs: Inputs,
     output: NodeId,
@@ -71,14 +71,6 @@ impl TextEncoder {
         Ok(Self { network, inputs, output, length, dimension })
     }
 
-    pub(super) fn embed(&self, texts: &[&Tokens]) -> Result<Vec<Embedding>, BackendError> {
-        let mut embeddings = Vec::with_capacity(texts.len());
-        for chunk in texts.chunks(self.inputs.batch.rows(texts.len().max(1))) {
-            embeddings.extend(self.run(chunk)?);
-        }
-        Ok(embeddings)
-    }
-
     fn run(&self, texts: &[&Tokens]) -> Result<Vec<Embedding>, BackendError> {
         let texts: Vec<&[u32]> = texts.iter().map(|tokens| tokens.ids()).collect();
         let longest = texts.iter().map(|ids| ids.len()).max().unwrap_or_default();
@@ -95,6 +87,16 @@ impl TextEncoder {
         let mut output =
             self.inputs.with(&texts, length, |inputs| self.network.run(inputs, &[self.output]))?;
         network::embeddings(output.swap_remove(0), texts.len(), self.dimension)
+    }
+}
+
+impl Encode<Tokens> for TextEncoder {
+    fn embed(&self, texts: &[&Tokens]) -> Result<Vec<Embedding>, BackendError> {
+        let mut embeddings = Vec::with_capacity(texts.len());
+        for chunk in texts.chunks(self.inputs.batch.rows(texts.len().max(1))) {
+            embeddings.extend(self.run(chunk)?);
+        }
+        Ok(embeddings)
     }
 }
 

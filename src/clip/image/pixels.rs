@@ -17,6 +17,13 @@ impl Pixels {
         (size > 0 && rgb.len() == expected).then_some(Self { size, rgb })
     }
 
+    /// A black square with sides of `size` pixels, at least one.
+    #[must_use]
+    pub fn black(size: u32) -> Self {
+        let size = size.max(1);
+        Self { size, rgb: vec![0; size as usize * size as usize * 3] }
+    }
+
     /// Side of the square, in pixels.
     #[must_use]
     pub fn size(&self) -> u32 {

@@ -1,0 +1,92 @@
+//! Hailo devices as the kernel shows them, before HailoRT is asked.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// Device classes of the drivers, 4.x and up to 5.2, and from 5.3.
+const CLASSES: [&str; 2] = ["hailo_chardev", "hailo1x"];
+/// Their kernel modules, for drivers that do not link to theirs.
+const MODULES: [&str; 2] = ["hailo_pci", "hailo1x_pci"];
+/// Hailo's vendor number on PCI.
+const PCI_VENDOR: &str = "0x1e60";
+
+/// A device node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Node {
+    /// Such as `hailo0`.
+    pub(super) name: String,
+    /// Where programs open it.
+    pub(super) path: PathBuf,
+    /// Version of the driver, if it says one.
+    pub(super) driver: Option<String>,
+}
+
+/// The device nodes, by name; `root` is `/` but in tests.
+pub(super) fn find(root: &Path) -> Vec<Node> {
+    let mut nodes = Vec::new();
+    for (class, module) in CLASSES.iter().zip(MODULES) {
+        for entry in fs::read_dir(root.join("sys/class").join(class)).into_iter().flatten().flatten() {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let linked = entry.path().join("device/driver/module/version");
+            let fallback = root.join("sys/module").join(module).join("version");
+            let driver = [linked, fallback].iter().find_map(|file| fs::read_to_string(file).ok());
+            nodes.push(Node {
+                path: root.join("dev").join(&name),
+                name,
+                driver: driver.map(|version| version.trim().to_owned()).filter(|version| !version.is_empty()),
+            });
+        }
+    }
+    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    nodes
+}
+
+/// Whether a Hailo device is on the PCI bus, with a driver or without.
+pub(super) fn on_pci_bus(root: &Path) -> bool {
+    let devices = fs::read_dir(root.join("sys/bus/pci/devices")).into_iter().flatten().flatten();
+    devices
+        .filter_map(|device| fs::read_to_string(device.path().join("vendor")).ok())
+        .any(|vendor| vendor.trim() == PCI_VENDOR)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_device_is_a_node_in_a_driver_class() {
+        let root = tempfile::tempdir().unwrap();
+        let root = root.path();
+        assert_eq!(find(root), []);
+        let class = root.join("sys/class/hailo_chardev");
+        fs::create_dir_all(&class).unwrap();
+        assert_eq!(find(root), [], "a driver without a device");
+
+        fs::create_dir_all(class.join("hailo1")).unwrap();
+        fs::create_dir_all(class.join("hailo0/device/driver/module")).unwrap();
+        fs::write(class.join("hailo0/device/driver/module/version"), "4.23.0\n").unwrap();
+        fs::create_dir_all(root.join("sys/class/hailo1x/h1x-0")).unwrap();
+        fs::create_dir_all(root.join("sys/module/hailo1x_pci")).unwrap();
+        fs::write(root.join("sys/module/hailo1x_pci/version"), "5.3.0\n").unwrap();
+        let node = |name: &str, driver: Option<&str>| Node {
+            name: name.into(),
+            path: root.join("dev").join(name),
+            driver: driver.map(Into::into),
+        };
+        let expected = [node("h1x-0", Some("5.3.0")), node("hailo0", Some("4.23.0")), node("hailo1", None)];
+        assert_eq!(find(root), expected);
+    }
+
+    #[test]
+    fn a_device_without_driver_is_seen_on_the_bus() {
+        let root = tempfile::tempdir().unwrap();
+        let device = root.path().join("sys/bus/pci/devices/0000:01:00.0");
+        fs::create_dir_all(&device).unwrap();
+        fs::write(device.join("vendor"), "0x8086\n").unwrap();
+        assert!(!on_pci_bus(root.path()));
+        fs::write(device.join("vendor"), "0x1e60\n").unwrap();
+        assert!(on_pci_bus(root.path()));
+    }
+}

@@ -1,0 +1,45 @@
+//! What the device's sensors say, asked from time to time so that nobody waits for the device.
+
+use std::{sync::Weak, time::Duration};
+
+use tracing::{info, warn};
+
+use super::Shared;
+use crate::backend::Health;
+
+/// How often the sensors are asked; chips warm up slowly.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Samples as long as the engine lives: at intervals, and when something else is installed.
+pub(super) async fn sample(shared: Weak<Shared>) {
+    let Some(mut status) = shared.upgrade().map(|shared| shared.status.subscribe()) else {
+        return;
+    };
+    let mut throttled = false;
+    loop {
+        let Some(device) = shared.upgrade().map(|shared| shared.device.clone()) else { return };
+        let read = tokio::task::spawn_blocking(move || device.installed()?.health());
+        let health = read.await.ok().flatten();
+        let Some(shared_now) = shared.upgrade() else { return };
+        report_throttling(&mut throttled, health);
+        shared_now.health.send_replace(health);
+        drop(shared_now);
+        // Without sensors there is nothing to ask until something else is installed.
+        let interval = health.map_or(Duration::MAX, |_| INTERVAL);
+        if let Ok(Err(_)) = tokio::time::timeout(interval, status.changed()).await {
+            return;
+        }
+    }
+}
+
+fn report_throttling(before: &mut bool, health: Option<Health>) {
+    let now = health.and_then(|health| health.throttled).unwrap_or(false);
+    let temperature = health.and_then(|health| health.temperature);
+    if now && !*before {
+        warn!(temperature, "the device is throttled: improve its cooling");
+    }
+    if !now && *before {
+        info!(temperature, "the device is not throttled any more");
+    }
+    *before = now;
+}
