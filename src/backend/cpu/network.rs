@@ -89,7 +89,7 @@ impl Network {
                 _ => unreadable(role),
             })
         })?;
-        let model = catch_unwind(|| mapped_onnx::load(path, prepack))
+        let model = catch_unwind(|| mapped::onnx(path, prepack))
             .map_err(|panic| {
                 tracing::debug!(%role, panic = panic_message(&*panic), "the ONNX reader panicked");
                 BackendError::Unavailable(damaged(role))

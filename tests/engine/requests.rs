@@ -1,215 +1,14 @@
-//! The engine with an encoder that tests can hold, fail and watch.
+//! Requests and the model's life, on one processor that takes one batch after the other.
 
-use std::{
-    io::Cursor,
-    sync::{
-        Arc, Mutex,
-        atomic::{AtomicUsize, Ordering},
-        mpsc,
-    },
-    time::Duration,
-};
+use std::{io::Cursor, sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use hailo_clip::{
-    backend::{Backend, BackendError, BackendKind, Description},
-    clip::{Embedding, Fit, ImageSpec, Pixels, PromptTemplate, Tokenizer, Tokens},
-    config::Settings,
-    engine::{
-        Classified, ClassifyOptions, ClassifyRequest, Engine, EngineError, LoadedModel, Loader, ModelInfo,
-        State,
-    },
+    clip::{Embedding, PromptTemplate},
+    engine::{ClassifyOptions, ClassifyRequest, Engine, EngineError, State},
 };
 
-/// What the encoder is asked for.
-#[derive(Debug, PartialEq, Eq)]
-enum Batch {
-    Images(usize),
-    Texts(usize),
-}
-
-/// How the encoder answers one batch.
-enum Verdict {
-    Encode,
-    Fail,
-    Panic,
-}
-
-/// The test's end of the encoder: it announces each batch and waits for a verdict.
-struct Control {
-    batches: mpsc::Receiver<Batch>,
-    verdicts: mpsc::Sender<Verdict>,
-}
-
-impl Control {
-    /// Waits for the next batch without letting it go on.
-    fn next(&self) -> Batch {
-        self.batches.recv_timeout(Duration::from_secs(20)).expect("the encoder is given a batch")
-    }
-
-    fn say(&self, verdict: Verdict) {
-        self.verdicts.send(verdict).unwrap();
-    }
-
-    fn expect(&self, batch: Batch) {
-        assert_eq!(self.next(), batch);
-        self.say(Verdict::Encode);
-    }
-
-    fn expect_nothing(&self) {
-        assert!(matches!(self.batches.try_recv(), Err(mpsc::TryRecvError::Empty)));
-    }
-}
-
-type Wires = Arc<Mutex<(mpsc::Sender<Batch>, mpsc::Receiver<Verdict>)>>;
-
-struct HeldEncoder {
-    wires: Wires,
-    description: Description,
-}
-
-impl HeldEncoder {
-    fn wait(&self, batch: Batch) -> Result<(), BackendError> {
-        let wires = self.wires.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        wires.0.send(batch).unwrap();
-        match wires.1.recv().unwrap() {
-            Verdict::Encode => Ok(()),
-            Verdict::Fail => Err(BackendError::Inference("out of order".into())),
-            Verdict::Panic => panic!("the encoder panics, as this test wants it to"),
-        }
-    }
-}
-
-impl Backend for HeldEncoder {
-    fn description(&self) -> &Description {
-        &self.description
-    }
-
-    fn embed_images(&self, batch: &[&Pixels]) -> Result<Vec<Embedding>, BackendError> {
-        self.wait(Batch::Images(batch.len()))?;
-        batch
-            .iter()
-            .map(|pixels| {
-                Ok(Embedding::normalize(
-                    &pixels.as_bytes()[..3].iter().map(|&c| f32::from(c) + 1.0).collect::<Vec<_>>(),
-                )?)
-            })
-            .collect()
-    }
-
-    fn embed_texts(&self, batch: &[&Tokens]) -> Result<Vec<Embedding>, BackendError> {
-        self.wait(Batch::Texts(batch.len()))?;
-        let colour = |tokens: &&Tokens| match tokens.ids()[1] {
-            736 => [1.0, 0.0, 0.0],
-            1901 => [0.0, 1.0, 0.0],
-            _ => [0.0, 0.0, 1.0],
-        };
-        batch.iter().map(|tokens| Ok(Embedding::normalize(&colour(tokens))?)).collect()
-    }
-}
-
-const TOKENIZER: &[u8] = include_bytes!("fixtures/clip-tokenizer/tokenizer.json");
-
-/// A loader of models whose name is the configured one; `broken` cannot be loaded.
-fn loader() -> (Loader, Control, Arc<AtomicUsize>) {
-    let (announce, batches) = mpsc::channel();
-    let (verdicts, heard) = mpsc::channel();
-    let wires: Wires = Arc::new(Mutex::new((announce, heard)));
-    let loads = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&loads);
-    let loader: Loader = Arc::new(move |settings| {
-        counted.fetch_add(1, Ordering::SeqCst);
-        if settings.clip.model == "broken" {
-            return Err(BackendError::Unavailable("model broken is not installed".into()));
-        }
-        Ok(LoadedModel {
-            info: ModelInfo {
-                name: settings.clip.model.clone(),
-                embedding_dimension: 3,
-                image_size: 16,
-                logit_scale: 100.0,
-                precision: "fp32".into(),
-            },
-            image: ImageSpec { size: 16, fit: Fit::Stretch },
-            tokenizer: Tokenizer::from_json(TOKENIZER, 77).unwrap(),
-            logit_bias: None,
-            backend: Box::new(HeldEncoder {
-                wires: Arc::clone(&wires),
-                description: Description {
-                    kind: BackendKind::Cpu,
-                    device: "a held encoder".into(),
-                    npu: None,
-                },
-            }),
-            degraded: None,
-        })
-    });
-    (loader, Control { batches, verdicts }, loads)
-}
-
-fn settings(change: impl FnOnce(&mut Settings)) -> Arc<Settings> {
-    let mut settings = Settings::default();
-    change(&mut settings);
-    Arc::new(settings)
-}
-
-async fn ready(change: impl FnOnce(&mut Settings)) -> (Engine, Control, Arc<AtomicUsize>) {
-    let (loader, control, loads) = loader();
-    let engine = Engine::start(settings(change), loader).unwrap();
-    engine.load().await.unwrap();
-    (engine, control, loads)
-}
-
-fn picture(rgb: [u8; 3]) -> Bytes {
-    let mut png = Cursor::new(Vec::new());
-    image::RgbImage::from_pixel(20, 10, image::Rgb(rgb)).write_to(&mut png, image::ImageFormat::Png).unwrap();
-    png.into_inner().into()
-}
-
-fn classify(prompts: &[&str]) -> ClassifyRequest {
-    ClassifyRequest {
-        image: picture([200, 0, 0]),
-        prompts: prompts.iter().map(|&prompt| prompt.into()).collect(),
-        options: ClassifyOptions::default(),
-    }
-}
-
-type Answer<T> = tokio::task::JoinHandle<Result<T, EngineError>>;
-
-fn embed(engine: &Engine, rgb: [u8; 3]) -> Answer<hailo_clip::engine::EmbeddedImage> {
-    let engine = engine.clone();
-    tokio::spawn(async move { engine.embed_image(picture(rgb), None).await })
-}
-
-fn embed_text(engine: &Engine, text: &str) -> Answer<hailo_clip::engine::EmbeddedTexts> {
-    let (engine, text) = (engine.clone(), text.to_owned());
-    tokio::spawn(async move { engine.embed_texts(vec![text], None).await })
-}
-
-fn spawn_classify(engine: &Engine, request: ClassifyRequest) -> Answer<Classified> {
-    let engine = engine.clone();
-    tokio::spawn(async move { engine.classify(request).await })
-}
-
-/// Runs the blocking `Control` calls off the async threads.
-async fn blocking<T: Send + 'static>(
-    control: Control,
-    f: impl FnOnce(&Control) -> T + Send + 'static,
-) -> (Control, T) {
-    tokio::task::spawn_blocking(move || {
-        let value = f(&control);
-        (control, value)
-    })
-    .await
-    .unwrap()
-}
-
-/// Waits until so many requests are in flight.
-async fn in_flight(engine: &Engine, count: usize) {
-    while engine.queue_depth() != count {
-        tokio::task::yield_now().await;
-    }
-}
+use crate::held::*;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn classifies_and_caches_texts() {
@@ -262,13 +61,6 @@ async fn what_waits_runs_as_one_batch() {
     for (shade, answer) in (0..6_u8).zip(&answers[1..]) {
         let expected = [shade * 40, 10, 255 - shade * 40].map(|c| f32::from(c) + 1.0);
         assert_eq!(*answer, Embedding::normalize(&expected).unwrap(), "answers are not crossed");
-    }
-}
-
-/// Waits until so many jobs are in the device's queue.
-async fn waiting(engine: &Engine, count: usize) {
-    while engine.jobs_waiting() != count {
-        tokio::task::yield_now().await;
     }
 }
 
@@ -444,13 +236,13 @@ async fn a_failing_batch_is_tried_one_by_one() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_panicking_encoder_is_opened_afresh() {
-    let (engine, control, loads) = ready(|_| {}).await;
+    let (engine, control, hardware) = ready(|_| {}).await;
     control.say(Verdict::Panic);
     let failed = engine.embed_image(picture([1, 1, 1]), None).await.unwrap_err();
     assert!(matches!(failed, EngineError::BackendFailed(_)));
     control.say(Verdict::Encode);
     engine.embed_image(picture([1, 1, 1]), None).await.unwrap();
-    assert_eq!(loads.load(Ordering::SeqCst), 2);
+    assert_eq!(hardware.loads.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -503,18 +295,17 @@ async fn a_model_that_cannot_be_loaded_is_named() {
     let early = embed(&engine, [1, 1, 1]);
     in_flight(&engine, 1).await;
     engine.load().await.unwrap_err();
-    let refusal =
-        EngineError::NotReady { state: State::Failed, message: "model broken is not installed".into() };
+    let refusal = EngineError::NotReady { state: State::Failed, message: "model broken is damaged".into() };
     assert_eq!(early.await.unwrap().unwrap_err(), refusal);
     assert_eq!(engine.embed_image(picture([1, 1, 1]), None).await.unwrap_err(), refusal);
     let status = engine.status().borrow().clone();
-    assert_eq!(status.error.as_deref(), Some("model broken is not installed"));
+    assert_eq!(status.error.as_deref(), Some("model broken is damaged"));
     assert_eq!((status.model.as_str(), status.loaded), ("broken", None));
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_keeps_the_old_model_unless_the_new_one_loads() {
-    let (engine, control, loads) = ready(|_| {}).await;
+    let (engine, control, hardware) = ready(|_| {}).await;
     engine.reload(settings(|settings| settings.clip.model = "broken".into())).await.unwrap_err();
     assert_eq!(engine.status().borrow().state, State::Ready);
     assert_eq!(engine.settings().clip.model, "demo");
@@ -530,7 +321,7 @@ async fn a_reload_keeps_the_old_model_unless_the_new_one_loads() {
             async move { engine.reload(settings(|settings| settings.clip.model = "other".into())).await },
         )
     };
-    while loads.load(Ordering::SeqCst) < 3 {
+    while hardware.loads.load(Ordering::SeqCst) < 3 {
         tokio::task::yield_now().await;
     }
     let (control, ()) = blocking(control, |control| {
@@ -551,7 +342,7 @@ async fn a_reload_keeps_the_old_model_unless_the_new_one_loads() {
         .await
         .unwrap();
     assert_eq!(engine.max_queue_size(), 7);
-    assert_eq!(loads.load(Ordering::SeqCst), 3, "the model stays if nothing of it changed");
+    assert_eq!(hardware.loads.load(Ordering::SeqCst), 3, "the model stays if nothing of it changed");
     drop(control);
 }
 
@@ -570,15 +361,15 @@ async fn draining_answers_what_was_accepted() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_backend_is_released_and_opened_on_demand() {
-    let (engine, control, loads) =
+    let (engine, control, hardware) =
         ready(|settings| settings.performance.idle_unload = Some(Duration::from_millis(1))).await;
-    assert_eq!(loads.load(Ordering::SeqCst), 1);
+    assert_eq!(hardware.loads.load(Ordering::SeqCst), 1);
     while engine.backend_is_held() {
         tokio::task::yield_now().await;
     }
     control.say(Verdict::Encode);
     engine.embed_image(picture([1, 1, 1]), None).await.unwrap();
-    assert_eq!(loads.load(Ordering::SeqCst), 2);
+    assert_eq!(hardware.loads.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -589,6 +380,6 @@ async fn warming_up_comes_before_ready() {
         control.say(Verdict::Encode);
     }
     engine.load().await.unwrap();
-    let seen: Vec<_> = control.batches.try_iter().collect();
+    let seen = control.seen();
     assert_eq!(seen, [Batch::Images(1), Batch::Texts(1), Batch::Images(1), Batch::Texts(1)]);
 }

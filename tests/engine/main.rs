@@ -1,0 +1,5 @@
+//! The engine with an encoder that tests can hold, fail and watch.
+
+mod held;
+mod npu;
+mod requests;
