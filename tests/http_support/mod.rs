@@ -11,7 +11,7 @@ use std::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use hailo_clip::{
-    backend::{Backend, BackendError, BackendKind, Description},
+    backend::{Backend, BackendError, BackendKind, Degraded, Description},
     clip::{Embedding, Fit, ImageSpec, Pixels, Tokenizer, Tokens},
     config::Settings,
     engine::{Engine, LoadedModel, Loader, ModelInfo},
@@ -154,7 +154,8 @@ fn loader(encoder: Encoder) -> Loader {
                     npu: None,
                 },
             }),
-            degraded: (settings.clip.model == "fallback").then(|| "no NPU was found".into()),
+            degraded: (settings.clip.model == "fallback")
+                .then(|| Degraded { reason: "no NPU was found".into(), may_pass: false }),
         })
     })
 }
