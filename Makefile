@@ -8,7 +8,7 @@ export HAILO_CLIP_VIT_B32 := $(CURDIR)/$(VIT_B32)
 # Tests may fail where they stand.
 TESTS_MAY := -A clippy::unwrap_used -A clippy::cast_possible_truncation
 
-.PHONY: help demo test lint bench vit-b32 demo-eval demo-train clean
+.PHONY: help demo test loom lint bench vit-b32 demo-eval demo-train clean
 
 help:
 	@echo "make demo        classify sample pictures through every door"
@@ -29,6 +29,10 @@ demo: packages-demo
 test: packages-test vit-b32
 	$(CARGO) test --workspace --no-fail-fast
 	$(CARGO) test --release --test backend_parity -- --ignored
+
+# The hand-over between HailoRT's callbacks and their waiters, under every interleaving.
+loom: packages-build
+	RUSTFLAGS="--cfg loom" $(CARGO) test -p hailort --lib --target-dir target/loom
 
 lint: packages-build
 	$(CARGO) fmt --all --check
