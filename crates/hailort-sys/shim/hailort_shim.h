@@ -22,6 +22,8 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+/* Nothing else is exported. */
+#pragma GCC visibility push(default)
 
 /* Changes with every incompatible change of this file. */
 #define HAILORT_SHIM_ABI 1u
@@ -176,6 +178,7 @@ int32_t hailort_shim_model_submit(hailort_shim_handle model, const hailort_shim_
 int32_t hailort_shim_model_shutdown(hailort_shim_handle model);
 int32_t hailort_shim_model_close(hailort_shim_handle model);
 
+#pragma GCC visibility pop
 #ifdef __cplusplus
 }
 #endif
