@@ -164,7 +164,7 @@ pub enum BackendError {
     /// The device went away while it worked.
     #[error("{0}")]
     Lost(String),
-    /// The device did not answer in time; the backend must be opened afresh.
+    /// The device did not answer in time, and the batch was given up.
     #[error("the device did not answer within {} ms", .0.as_millis())]
     TimedOut(Duration),
     /// The batch was withdrawn for a fault that was not its own; run it again.

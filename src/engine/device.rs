@@ -241,12 +241,9 @@ fn try_embed<I>(
             Ok(_) => {
                 return Err(BackendError::Inference("the encoder's output does not fit the batch".into()));
             }
-            Err(BackendError::Interrupted) => installed.discard(&backend),
+            Err(BackendError::Interrupted) => {}
             Err(error) => {
                 error!(model = &*installed.model.name, batch = inputs.len(), "{error}");
-                if matches!(error, BackendError::TimedOut(_)) {
-                    installed.discard(&backend);
-                }
                 return Err(error);
             }
         }

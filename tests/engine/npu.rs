@@ -168,7 +168,6 @@ async fn a_batch_that_hangs_is_given_up_and_its_neighbour_is_not() {
     let mut outcomes = [hung.await.unwrap().map(drop), neighbour.await.unwrap().map(drop)];
     outcomes.sort_by_key(Result::is_ok);
     assert_eq!(outcomes, [Err(EngineError::Timeout(Duration::from_millis(7))), Ok(())]);
-    assert!(hardware.loads.load(Ordering::SeqCst) > 1, "the backend was opened afresh");
     while engine.longest_batch().is_some() {
         tokio::task::yield_now().await;
     }

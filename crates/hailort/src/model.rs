@@ -118,6 +118,12 @@ impl Model {
         Ok(Self { loaded: Arc::new(loaded) })
     }
 
+    /// Whether this and `other` are the same loaded model.
+    #[must_use]
+    pub fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.loaded, &other.loaded)
+    }
+
     /// The inputs.
     #[must_use]
     pub fn inputs(&self) -> &[Stream] {

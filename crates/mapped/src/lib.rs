@@ -9,7 +9,7 @@
 
 use std::{fs::File, io, path::Path};
 
-use memmap2::Mmap;
+pub use memmap2::Mmap;
 use rten::{LoadError, Model, ModelOptions};
 
 /// Loads the network at `path`, whose name ends in `.onnx`.
