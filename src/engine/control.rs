@@ -35,7 +35,7 @@ impl Engine {
             if let Some(installed) = device.installed() {
                 installed.release();
             }
-            device.wait_until_idle(RELEASE_LIMIT)
+            device.wait_for_batches(RELEASE_LIMIT)
         });
         match released.await {
             Ok(true) => Ok(()),

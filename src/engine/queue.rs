@@ -139,10 +139,12 @@ impl DeviceQueue {
         self.lock().running.iter().map(|running| running.since.elapsed()).max()
     }
 
-    /// Waits until no batch runs, at most for `limit`; whether that came.
-    pub(super) fn wait_until_idle(&self, limit: Duration) -> bool {
-        let busy = |waiting: &mut Waiting| !waiting.running.is_empty();
-        let waited = self.changed.wait_timeout_while(self.lock(), limit, busy);
+    /// Waits for the batches that run now, at most for `limit`; whether they ended.
+    pub(super) fn wait_for_batches(&self, limit: Duration) -> bool {
+        let waiting = self.lock();
+        let newest = waiting.batches;
+        let busy = |waiting: &mut Waiting| waiting.running.iter().any(|running| running.batch.0 <= newest);
+        let waited = self.changed.wait_timeout_while(waiting, limit, busy);
         !waited.unwrap_or_else(PoisonError::into_inner).1.timed_out()
     }
 

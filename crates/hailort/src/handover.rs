@@ -29,6 +29,11 @@ impl<T> Handover<T> {
         Self { state: Mutex::new(State { value: Some(value), status: None }), completed: Condvar::new() }
     }
 
+    /// Takes the value back that is not under way.
+    pub(crate) fn take(&self) -> Option<T> {
+        self.lock().value.take()
+    }
+
     /// Ends the wait. Only the first call counts.
     pub(crate) fn complete(&self, status: i32) {
         self.lock().status.get_or_insert(status);

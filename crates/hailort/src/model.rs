@@ -1,6 +1,12 @@
 //! A compiled network on a device, and its inferences.
 
-use std::{ffi::CString, os::unix::ffi::OsStrExt, path::Path, sync::Arc, time::Duration};
+use std::{
+    ffi::CString,
+    os::unix::ffi::OsStrExt,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use hailort_sys as sys;
 use thiserror::Error;
@@ -14,6 +20,9 @@ use crate::{
     status::{Error, Status},
     vdevice::{Held, VDevice},
 };
+
+/// HailoRT's status where there is no room for a submission.
+const QUEUE_IS_FULL: i32 = 82;
 
 /// How a model is loaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,14 +163,35 @@ impl Model {
     /// # Errors
     /// The device has no room, or HailoRT's.
     pub fn submit(&self, mut frames: Vec<Frame>, limit: Duration) -> Result<Job, JobError> {
+        let started = Instant::now();
+        loop {
+            self.wait_for_room(frames.len(), limit.saturating_sub(started.elapsed()), limit)?;
+            match self.try_submit(frames, limit)? {
+                Ok(job) => return Ok(job),
+                // Somebody else was faster.
+                Err(returned) => frames = returned,
+            }
+        }
+    }
+
+    fn wait_for_room(&self, frames: usize, remaining: Duration, limit: Duration) -> Result<(), JobError> {
+        let count = u32::try_from(frames).unwrap_or(u32::MAX);
+        let remaining = u32::try_from(remaining.as_millis()).unwrap_or(u32::MAX);
+        // SAFETY: it takes any numbers.
+        let status =
+            unsafe { (self.loaded.library().api().model_wait_ready)(self.loaded.handle, count, remaining) };
+        self.check(status, limit)
+    }
+
+    /// The job, or the frames if there was no room for them.
+    fn try_submit(
+        &self,
+        mut frames: Vec<Frame>,
+        limit: Duration,
+    ) -> Result<Result<Job, Vec<Frame>>, JobError> {
         let Loaded { vdevice, handle, .. } = &*self.loaded;
         let library = &vdevice.library;
         let count = u32::try_from(frames.len()).unwrap_or(u32::MAX);
-        let limit_ms = u32::try_from(limit.as_millis()).unwrap_or(u32::MAX);
-        // SAFETY: it takes any numbers.
-        let status = unsafe { (library.api().model_wait_ready)(*handle, count, limit_ms) };
-        self.check(status, limit)?;
-
         let buffers: Vec<sys::Buffer> = frames.iter_mut().flat_map(Frame::raw).collect();
         let buffer_count = u32::try_from(buffers.len()).unwrap_or(u32::MAX);
         let frames = Arc::new(Handover::new(frames));
@@ -179,11 +209,14 @@ impl Model {
                 context,
             )
         };
-        if let Err(error) = self.check(status, limit) {
+        if status != 0 {
             calls::withdraw(context);
-            return Err(error);
         }
-        Ok(Job { frames, model: Arc::clone(&self.loaded) })
+        if status == QUEUE_IS_FULL {
+            return Ok(Err(frames.take().unwrap_or_default()));
+        }
+        self.check(status, limit)?;
+        Ok(Ok(Job { frames, model: Arc::clone(&self.loaded) }))
     }
 
     /// Ends all inferences of the model, whose jobs fail; it cannot infer any more.
