@@ -116,7 +116,7 @@ async fn a_slow_call_holds_up_nobody() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn one_caller_may_have_so_many_calls_in_flight() {
-    let service = Service::with(|_| {}, Limits { max_calls_per_caller: 2 }).await;
+    let service = Service::with(|_| {}, Limits { max_calls_per_caller: 2, ..Limits::default() }).await;
     let (greedy, other) = (service.client().await, service.client().await);
     service.close_gate();
     let accepted = [greedy.start_embed_image(&picture(RED)), greedy.start_embed_image(&picture(RED))];

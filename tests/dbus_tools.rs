@@ -57,10 +57,10 @@ async fn gdbus_classifies() {
     assert!(answer.contains("'backend': <'cpu'>"), "{answer}");
 }
 
-/// The lines of the interface's element.
-fn interface(xml: &str) -> Vec<&str> {
+/// The lines of an interface's element.
+fn interface<'a>(xml: &'a str, name: &str) -> Vec<&'a str> {
     let lines: Vec<&str> = xml.lines().map(str::trim).collect();
-    let start = lines.iter().position(|line| *line == "<interface name=\"org.hailo.Clip1\">").unwrap();
+    let start = lines.iter().position(|line| *line == format!("<interface name=\"{name}\">")).unwrap();
     let length = lines[start..].iter().position(|line| *line == "</interface>").unwrap();
     lines[start..=start + length].to_vec()
 }
@@ -69,11 +69,13 @@ fn interface(xml: &str) -> Vec<&str> {
 fn the_installed_xml_is_what_the_daemon_prints() {
     let daemon = Daemon::start();
     let printed = busctl(&daemon.bus, &["introspect", "--xml-interface", NAME, PATH]);
-    assert_eq!(
-        interface(include_str!("../dbus/org.hailo.Clip1.xml")),
-        interface(&printed),
-        "dbus/org.hailo.Clip1.xml must be taken from \"busctl introspect --xml-interface\""
-    );
+    for name in ["org.hailo.Clip1", "org.hailo.Clip1.Manager"] {
+        assert_eq!(
+            interface(include_str!("../dbus/org.hailo.Clip1.xml"), name),
+            interface(&printed, name),
+            "dbus/org.hailo.Clip1.xml must be taken from \"busctl introspect --xml-interface\""
+        );
+    }
 }
 
 #[test]

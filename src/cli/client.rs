@@ -6,7 +6,7 @@ use futures_util::{StreamExt, stream};
 use thiserror::Error;
 use tokio::{
     sync::OnceCell,
-    time::{Instant, sleep, timeout_at},
+    time::{Instant, sleep, timeout, timeout_at},
 };
 use zbus::{
     Connection, DBusError, DeserializeDict, Fd, SerializeDict, Type, connection,
@@ -23,6 +23,11 @@ use crate::dbus::Bus;
 /// The interface, and equally the well-known name.
 const INTERFACE: &str = "org.hailo.Clip1";
 const PATH: &str = "/org/hailo/Clip1";
+
+/// How long an answer may take where the command line does not say.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The same where a person may have to find a password first, and a model be loaded after that.
+const MANAGEMENT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Pauses before a refused request is sent again: the first, and the longest.
 const BACKOFF: Duration = Duration::from_millis(50);
@@ -93,6 +98,23 @@ trait Clip {
     fn embed_texts(&self, texts: &[String]) -> Result<Vec<Vec<f64>>, Reply>;
 }
 
+/// The service in the hands of an administrator. Polkit may ask the person at the terminal or the desktop.
+#[proxy(
+    interface = "org.hailo.Clip1.Manager",
+    default_service = "org.hailo.Clip1",
+    default_path = "/org/hailo/Clip1"
+)]
+trait Control {
+    #[zbus(allow_interactive_auth)]
+    fn warmup(&self) -> Result<(), Reply>;
+    #[zbus(allow_interactive_auth, no_autostart)]
+    fn reload(&self) -> Result<(), Reply>;
+    #[zbus(allow_interactive_auth)]
+    fn load_model(&self, name: &str) -> Result<(), Reply>;
+    #[zbus(allow_interactive_auth, no_autostart)]
+    fn unload_model(&self) -> Result<(), Reply>;
+}
+
 /// `org.freedesktop.DBus.Properties`, once as a question that starts the service and once not.
 #[proxy(
     interface = "org.freedesktop.DBus.Properties",
@@ -121,6 +143,7 @@ enum Reply {
     BackendFailed(String),
     NotAuthorized(String),
     NoSuchModel(String),
+    InvalidConfiguration(String),
 }
 
 /// Why the service did not answer, for people.
@@ -137,6 +160,8 @@ pub(super) enum ServiceError {
     NotStarted(String),
     #[error("you may not use the service ({0}); members of the group hailo-clip may")]
     Denied(String),
+    #[error("you may not manage the service ({0}); root and members of the group hailo-clip may")]
+    ManagementDenied(String),
     #[error("the service is not ready: {0}")]
     NotReady(String),
     #[error("the service stopped before it answered; \"journalctl -u hailo-clip -e\" says why")]
@@ -145,6 +170,10 @@ pub(super) enum ServiceError {
     Incompatible(String),
     #[error("the service refused the request: {0}")]
     InvalidArgument(String),
+    #[error("{0}")]
+    NoSuchModel(String),
+    #[error("the old configuration stays in force: {0}")]
+    InvalidConfiguration(String),
     #[error("not a picture that the service can decode (JPEG, PNG, WebP, GIF, BMP, TIFF)")]
     InvalidImage,
     #[error("too large: {0}")]
@@ -165,12 +194,16 @@ impl ServiceError {
             | Self::NotRunning(_)
             | Self::NotStarted(_)
             | Self::Denied(_)
+            | Self::ManagementDenied(_)
             | Self::NotReady(_)
             | Self::Lost
             | Self::Incompatible(_) => Exit::Unavailable,
-            Self::InvalidArgument(_) | Self::QueueFull(_) | Self::Timeout(_) | Self::Failed(_) => {
-                Exit::Unanswered
-            }
+            Self::InvalidArgument(_)
+            | Self::NoSuchModel(_)
+            | Self::InvalidConfiguration(_)
+            | Self::QueueFull(_)
+            | Self::Timeout(_)
+            | Self::Failed(_) => Exit::Unanswered,
         }
     }
 
@@ -183,13 +216,13 @@ impl ServiceError {
 /// A connection to the service, made at the first request.
 pub(super) struct Client {
     bus: Bus,
-    timeout: Duration,
+    timeout: Option<Duration>,
     connection: OnceCell<Connection>,
 }
 
 impl Client {
-    /// A client that waits at most `timeout` for each answer.
-    pub(super) fn new(bus: Bus, timeout: Duration) -> Self {
+    /// A client that waits at most `timeout` for each answer, or as long as each sort of request may take.
+    pub(super) fn new(bus: Bus, timeout: Option<Duration>) -> Self {
         Self { bus, timeout, connection: OnceCell::new() }
     }
 
@@ -201,7 +234,7 @@ impl Client {
         options: &ClassifyOptions,
     ) -> Result<Classified, ServiceError> {
         let (classifications, details) = self
-            .request(async |remaining| {
+            .request(TIMEOUT, async |remaining| {
                 let timeout_ms = Some(u32::try_from(remaining.as_millis()).unwrap_or(u32::MAX));
                 let options = ClassifyOptions { timeout_ms, ..options.clone() };
                 self.clip().await?.classify_fd(image.into(), prompts, &options).await
@@ -214,13 +247,14 @@ impl Client {
 
     /// The embedding of the picture in `image`.
     pub(super) async fn embed_image(&self, image: &File) -> Result<Vec<f32>, ServiceError> {
-        let embedding = self.request(async |_| self.clip().await?.embed_image_fd(image.into()).await).await?;
+        let embedding =
+            self.request(TIMEOUT, async |_| self.clip().await?.embed_image_fd(image.into()).await).await?;
         Ok(embedding.into_iter().map(single).collect())
     }
 
     /// The embeddings of `texts`, in order.
     pub(super) async fn embed_texts(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, ServiceError> {
-        let embeddings = self.request(async |_| self.clip().await?.embed_texts(texts).await).await?;
+        let embeddings = self.request(TIMEOUT, async |_| self.clip().await?.embed_texts(texts).await).await?;
         if embeddings.len() != texts.len() {
             return Err(ServiceError::Incompatible(format!(
                 "{} embeddings for {} texts",
@@ -233,31 +267,69 @@ impl Client {
 
     /// Name of the service's model.
     pub(super) async fn model(&self) -> Result<String, ServiceError> {
-        let properties = self.request(async |_| self.properties().await?.get_all(INTERFACE).await).await?;
+        let properties =
+            self.request(TIMEOUT, async |_| self.properties().await?.get_all(INTERFACE).await).await?;
         Ok(properties.model.unwrap_or_default())
     }
 
     /// The service's properties; does not start it.
     pub(super) async fn status(&self) -> Result<Properties, ServiceError> {
-        self.request(async |_| self.properties().await?.peek_all(INTERFACE).await).await
+        self.request(TIMEOUT, async |_| self.properties().await?.peek_all(INTERFACE).await).await
+    }
+
+    /// Takes a model into service; an empty name stands for the configured one.
+    pub(super) async fn load_model(&self, name: &str) -> Result<(), ServiceError> {
+        self.manage(async || self.control().await?.load_model(name).await).await
+    }
+
+    /// Has the model's memory and the device released.
+    pub(super) async fn unload_model(&self) -> Result<(), ServiceError> {
+        self.manage(async || self.control().await?.unload_model().await).await
+    }
+
+    /// Has the configuration file read again.
+    pub(super) async fn reload(&self) -> Result<(), ServiceError> {
+        self.manage(async || self.control().await?.reload().await).await
+    }
+
+    /// Has both encoders run, once the model is loaded.
+    pub(super) async fn warm_up(&self) -> Result<(), ServiceError> {
+        self.request(MANAGEMENT_TIMEOUT, async |_| self.control().await?.warmup().await)
+            .await
+            .map_err(of_management)
+    }
+
+    /// Sends a request of an administrator, once: a "no" from a person is an answer.
+    async fn manage(&self, send: impl AsyncFn() -> Result<(), Reply>) -> Result<(), ServiceError> {
+        let limit = self.timeout.unwrap_or(MANAGEMENT_TIMEOUT);
+        timeout(limit, send())
+            .await
+            .map_err(|_| no_answer_within(limit))?
+            .map_err(|reply| of_management(self.explain(reply)))
     }
 
     /// Sends a request until it is answered, refused for good, or out of time. A service that loads its model
     /// is waited for; one with a full queue is asked again. The request is told how much time remains.
-    async fn request<T>(&self, send: impl AsyncFn(Duration) -> Result<T, Reply>) -> Result<T, ServiceError> {
-        let deadline = Instant::now() + self.timeout;
+    /// `limit` holds where the command line has none.
+    async fn request<T>(
+        &self,
+        limit: Duration,
+        send: impl AsyncFn(Duration) -> Result<T, Reply>,
+    ) -> Result<T, ServiceError> {
+        let limit = self.timeout.unwrap_or(limit);
+        let deadline = Instant::now() + limit;
         let mut pause = BACKOFF;
         loop {
             let remaining = deadline.saturating_duration_since(Instant::now());
             let Ok(result) = timeout_at(deadline, send(remaining)).await else {
-                return Err(ServiceError::Timeout(format!("no answer within {:?}", self.timeout)));
+                return Err(no_answer_within(limit));
             };
             let error = match result {
                 Ok(answer) => return Ok(answer),
                 Err(reply) => self.explain(reply),
             };
             match error {
-                ServiceError::NotReady(_) => self.until_serving(deadline).await?,
+                ServiceError::NotReady(_) => self.until_serving(deadline, limit).await?,
                 ServiceError::QueueFull(_) => {}
                 error => return Err(error),
             }
@@ -270,14 +342,11 @@ impl Client {
     }
 
     /// Waits while the model is being loaded.
-    async fn until_serving(&self, deadline: Instant) -> Result<(), ServiceError> {
+    async fn until_serving(&self, deadline: Instant, limit: Duration) -> Result<(), ServiceError> {
         timeout_at(deadline, self.wait_for_state())
             .await
             .unwrap_or_else(|_| {
-                Err(Reply::NotReady(format!(
-                    "it still loads its model after {:?}; try again shortly",
-                    self.timeout
-                )))
+                Err(Reply::NotReady(format!("it still loads its model after {limit:?}; try again shortly")))
             })
             .map_err(|reply| self.explain(reply))
     }
@@ -310,6 +379,10 @@ impl Client {
         ClipProxy::new(self.connection().await?).await
     }
 
+    async fn control(&self) -> zbus::Result<ControlProxy<'_>> {
+        ControlProxy::new(self.connection().await?).await
+    }
+
     async fn properties(&self) -> zbus::Result<ServicePropertiesProxy<'_>> {
         ServicePropertiesProxy::new(self.connection().await?).await
     }
@@ -330,8 +403,10 @@ impl Client {
     /// The one place where a reply becomes a sentence.
     fn explain(&self, reply: Reply) -> ServiceError {
         match reply {
-            Reply::InvalidArgument(text) | Reply::NoSuchModel(text) => {
-                ServiceError::InvalidArgument(escape(&text))
+            Reply::InvalidArgument(text) => ServiceError::InvalidArgument(escape(&text)),
+            Reply::NoSuchModel(text) => ServiceError::NoSuchModel(escape(&text)),
+            Reply::InvalidConfiguration(text) => {
+                ServiceError::InvalidConfiguration(text.lines().map(escape).collect::<Vec<_>>().join("\n"))
             }
             Reply::InvalidImage(_) => ServiceError::InvalidImage,
             Reply::TooLarge(text) => ServiceError::TooLarge(escape(&text)),
@@ -386,6 +461,18 @@ impl Client {
             E::ZBus(error) => ServiceError::Incompatible(error.to_string()),
             error => ServiceError::Failed(escape(&error.to_string())),
         }
+    }
+}
+
+fn no_answer_within(limit: Duration) -> ServiceError {
+    ServiceError::Timeout(format!("no answer within {limit:?}"))
+}
+
+/// The error of a request that only administrators may send.
+fn of_management(error: ServiceError) -> ServiceError {
+    match error {
+        ServiceError::Denied(reason) => ServiceError::ManagementDenied(reason),
+        error => error,
     }
 }
 

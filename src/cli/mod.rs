@@ -12,6 +12,7 @@ mod classify;
 mod client;
 mod console;
 mod embed;
+mod manage;
 mod npy;
 mod pictures;
 mod status;
@@ -34,6 +35,7 @@ Examples:
   curl -s https://example.org/cat.jpg | hailo-clip classify - \"a cat\" \"a dog\"
   hailo-clip embed image photos/ --npy photos.npy
   hailo-clip status
+  sudo hailo-clip model load clip-vit-b-32
 
 Exit codes:
   0    everything was answered
@@ -52,9 +54,10 @@ struct Cli {
     #[arg(long, global = true, env = "HAILO_CLIP_BUS", default_value = "system", value_name = "BUS")]
     bus: Bus,
 
-    /// How long to wait for each answer, for the service to start included.
-    #[arg(long, global = true, default_value = "30", value_name = "SECONDS", value_parser = seconds)]
-    timeout: Duration,
+    /// How long to wait for each answer, for the service to start included [default: 30; for model, warmup
+    /// and reload 300, since they may ask for a password and load a model].
+    #[arg(long, global = true, value_name = "SECONDS", value_parser = seconds)]
+    timeout: Option<Duration>,
 
     /// Colour the output; auto: in a terminal, unless NO_COLOR is set.
     #[arg(long, global = true, default_value = "auto", value_name = "WHEN")]
@@ -73,6 +76,13 @@ enum Command {
     Embed(embed::Command),
     /// Show the state of the service; exit code 0 if it answers requests.
     Status(status::Arguments),
+    /// Take a model into service, or release the one that is.
+    #[command(subcommand)]
+    Model(manage::Model),
+    /// Run the encoders now, so that the next request does not pay for it.
+    Warmup,
+    /// Put an edited configuration file in force.
+    Reload,
 }
 
 /// Exit codes. The value is what the shell sees; the greater, the graver.
@@ -153,6 +163,9 @@ async fn run(cli: Cli, console: &mut Console) -> Result<Exit, Failure> {
         Command::Classify(arguments) => classify::run(arguments, &client, console).await,
         Command::Embed(command) => embed::run(command, &client, console).await,
         Command::Status(arguments) => status::run(&arguments, &client, console).await,
+        Command::Model(command) => manage::model(command, &client, console).await,
+        Command::Warmup => manage::warm_up(&client, console).await,
+        Command::Reload => manage::reload(&client, console).await,
     }
 }
 

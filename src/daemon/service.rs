@@ -1,11 +1,17 @@
 //! The running service, from the first socket to the last answer.
 
-use std::{fs, io, path::Path, sync::Arc, time::Duration};
+use std::{
+    fmt::Display,
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use thiserror::Error;
 use tokio::{
     signal::unix::{SignalKind, signal},
-    sync::watch,
+    sync::{mpsc, watch},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
@@ -14,8 +20,8 @@ use tracing::{error, info, warn};
 use super::{arguments::Arguments, listener, loader, logging::LogLevelHandle, notify, privileges};
 use crate::{
     backend::Host,
-    config::{self, Settings},
-    dbus,
+    config::{self, ConfigErrors, Settings},
+    dbus::{self, ReloadError},
     engine::{Engine, Status},
     http,
 };
@@ -30,12 +36,21 @@ pub(super) enum ServiceError {
     System(#[from] io::Error),
     #[error("cannot give up privileges: {0}")]
     Privileges(#[from] caps::errors::CapsError),
-    #[error("{0}")]
-    ApiKeys(String),
+    #[error(transparent)]
+    ApiKeys(#[from] ApiKeysError),
     #[error(transparent)]
     Serve(#[from] dbus::ServeError),
     #[error("the connection to the message bus was lost")]
     BusLost,
+}
+
+/// Why the keys for HTTP cannot be used.
+#[derive(Debug, Error)]
+pub(super) enum ApiKeysError {
+    #[error("server.api_keys_file: cannot read {}: {error}", .file.display())]
+    Unreadable { file: PathBuf, error: io::Error },
+    #[error("server.api_keys_file has no key; write one a line, or remove the setting")]
+    Empty,
 }
 
 /// Serves until SIGTERM or SIGINT.
@@ -57,7 +72,8 @@ pub(super) async fn run(
     let host = Host::new(arguments.hardware_root.clone(), arguments.shim_dir.clone());
     let engine = Engine::start(Arc::clone(&settings), loader::loader(arguments.models.clone(), host))?;
 
-    let bus = dbus::serve(&arguments.bus, engine.clone(), dbus::Limits::default()).await?;
+    let (reload_requests, mut reload_requested) = mpsc::channel(1);
+    let bus = dbus::serve(&arguments.bus, engine.clone(), dbus::Limits::default(), reload_requests).await?;
 
     let shutdown = CancellationToken::new();
     let server = http::Server::new(engine.clone(), options.subscribe());
@@ -76,19 +92,28 @@ pub(super) async fn run(
         }
     });
 
+    let reload = async || {
+        notify::reloading();
+        let result = reload(&arguments.config, &engine, &options, log_level).await;
+        notify::ready(&status_line(&engine, &addresses));
+        result
+    };
     let outcome = loop {
         tokio::select! {
             _ = terminate.recv() => break Ok(()),
             _ = interrupt.recv() => break Ok(()),
             () = bus.closed() => break Err(ServiceError::BusLost),
-            _ = hang_up.recv() => {
-                notify::reloading();
-                reload(&arguments.config, &engine, &options, log_level).await;
-                notify::ready(&status_line(&engine, &addresses));
+            // What went wrong is in the log.
+            _ = hang_up.recv() => drop(reload().await),
+            Some(request) = reload_requested.recv() => {
+                // Whoever asked may have gone.
+                let _ = request.send(reload().await);
             }
         }
     };
 
+    // Whoever asks for a reload now is told that the service stops.
+    drop(reload_requested);
     notify::stopping();
     info!(in_flight = engine.queue_depth(), "stopping");
     loading.abort();
@@ -112,27 +137,32 @@ pub(super) async fn run(
     outcome
 }
 
-/// Puts an edited configuration in force, or says why not and keeps the old one.
+/// Puts an edited configuration in force, or logs why not and keeps the old one.
 async fn reload(
     file: &Path,
     engine: &Engine,
     options: &watch::Sender<Arc<http::Options>>,
     log_level: &LogLevelHandle,
-) {
-    let kept = "the configuration was not reloaded, the old one stays in force";
-    let loaded = match config::load(file) {
-        Ok(loaded) => loaded,
-        Err(errors) => return error!("{kept}: {errors}"),
+) -> Result<(), ReloadError> {
+    let kept = |problem: &dyn Display| {
+        error!("the configuration was not reloaded, the old one stays in force: {problem}");
     };
-    let new_options = match http_options(&loaded.settings) {
-        Ok(new_options) => new_options,
-        Err(problem) => return error!("{kept}: {problem}"),
-    };
+    let loaded = config::load(file).map_err(|errors| {
+        kept(&errors);
+        ReloadError::Configuration(without_folders(errors).to_string())
+    })?;
+    let new_options = http_options(&loaded.settings).map_err(|problem| {
+        kept(&problem);
+        ReloadError::Configuration(match problem {
+            ServiceError::ApiKeys(ApiKeysError::Unreadable { error, .. }) => {
+                format!("server.api_keys_file cannot be read ({})", error.kind())
+            }
+            problem => problem.to_string(),
+        })
+    })?;
     let old = engine.settings();
     let settings = Arc::new(loaded.settings);
-    if let Err(problem) = engine.reload(Arc::clone(&settings)).await {
-        return error!("{kept}: {problem}");
-    }
+    engine.reload(Arc::clone(&settings)).await.inspect_err(|problem| kept(problem))?;
     for notice in &loaded.notices {
         warn!("{notice}");
     }
@@ -142,20 +172,28 @@ async fn reload(
     options.send_replace(new_options);
     log_level.set(settings.logging.level);
     info!("configuration reloaded");
+    Ok(())
+}
+
+/// The errors as callers may see them: with the file's name alone.
+fn without_folders(mut errors: ConfigErrors) -> ConfigErrors {
+    for finding in &mut errors.0 {
+        if let Some((_, name)) = finding.file.rsplit_once('/') {
+            finding.file = name.to_owned();
+        }
+    }
+    errors
 }
 
 fn http_options(settings: &Settings) -> Result<Arc<http::Options>, ServiceError> {
     let keys = match &settings.server.api_keys_file {
         None => Vec::new(),
         Some(file) => {
-            let text = fs::read_to_string(file).map_err(|error| {
-                let file = file.display();
-                ServiceError::ApiKeys(format!("server.api_keys_file: cannot read {file}: {error}"))
-            })?;
+            let text = fs::read_to_string(file)
+                .map_err(|error| ApiKeysError::Unreadable { file: file.clone(), error })?;
             let keys = http::ApiKey::parse_file(&text);
             if keys.is_empty() {
-                let message = "server.api_keys_file has no key; write one a line, or remove the setting";
-                return Err(ServiceError::ApiKeys(message.into()));
+                return Err(ApiKeysError::Empty.into());
             }
             keys
         }

@@ -59,7 +59,8 @@ impl Callers {
         Ok(Call { callers: Arc::clone(self), name, departed: entry.departed.clone() })
     }
 
-    fn depart(&self, name: &UniqueName<'_>) {
+    /// Cancels the calls of a caller that has left the bus.
+    pub(super) fn depart(&self, name: &UniqueName<'_>) {
         if let Some(caller) = self.lock().get(name.as_str()) {
             debug!(caller = %name, calls = caller.calls, "a caller left the bus, its calls are cancelled");
             caller.departed.cancel();
@@ -81,6 +82,16 @@ pub(super) struct Call {
 }
 
 impl Call {
+    /// Who calls.
+    pub(super) fn caller(&self) -> &OwnedUniqueName {
+        &self.name
+    }
+
+    /// Whether the bus has told that the caller left since this call was admitted.
+    pub(super) fn has_departed(&self) -> bool {
+        self.departed.is_cancelled()
+    }
+
     /// Returns when the caller is no longer on the bus.
     pub(super) async fn departed(&self, connection: &Connection) {
         // The signal may have come between the message and its admission. The bus knows.
@@ -120,15 +131,15 @@ pub(super) async fn departures(connection: &Connection) -> zbus::Result<MessageS
     MessageStream::for_match_rule(rule, connection, None).await
 }
 
-/// Tells `callers` of every departure, until the connection ends.
-pub(super) async fn follow(mut departures: MessageStream, callers: Arc<Callers>) {
+/// Tells of every departure, until the connection ends.
+pub(super) async fn follow(mut departures: MessageStream, tell: impl Fn(&UniqueName<'_>)) {
     while let Ok(Some(signal)) = departures.try_next().await {
         let body = signal.body();
         // Well-known names come along; they are nobody's caller name.
         if let Ok((name, _, _)) = body.deserialize::<(&str, &str, &str)>()
             && let Ok(name) = UniqueName::try_from(name)
         {
-            callers.depart(&name);
+            tell(&name);
         }
     }
 }

@@ -27,6 +27,8 @@ pub enum Error {
     NotAuthorized(String),
     /// There is no model of that name.
     NoSuchModel(String),
+    /// The configuration file cannot be used.
+    InvalidConfiguration(String),
 }
 
 impl From<EngineError> for Error {

@@ -1,18 +1,16 @@
 //! The interface `org.hailo.Clip1`. Its doc comments are printed by introspection.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use zbus::{
-    Connection, OwnedFd, Variant, interface,
-    message::{Flags, Header},
-};
+use zbus::{Connection, OwnedFd, Variant, interface, message::Header};
 
 use super::{
     Error,
-    callers::Callers,
+    authority::Action,
     error::too_large,
     fd::PictureFiles,
+    gate::Gate,
     options::{self, Options},
     properties::StatusProperties,
 };
@@ -31,31 +29,13 @@ type Details = BTreeMap<&'static str, Variant<'static>>;
 /// No method takes `&mut self`: zbus runs calls on `&self` side by side, each in a task of its own.
 pub(super) struct Clip1 {
     engine: Engine,
-    callers: Arc<Callers>,
+    gate: Gate,
     files: PictureFiles,
 }
 
 impl Clip1 {
-    pub(super) fn new(engine: Engine, callers: Arc<Callers>) -> Self {
-        Self { engine, callers, files: PictureFiles::default() }
-    }
-
-    /// Does `work` for the sender of `call`: within its limit, and only as long as it is there.
-    async fn answer<T>(
-        &self,
-        call: &Header<'_>,
-        connection: &Connection,
-        work: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
-        let nobody_listens = || Error::NotReady("nobody waits for the answer".to_owned());
-        if call.primary().flags().contains(Flags::NO_REPLY_EXPECTED) {
-            return Err(nobody_listens());
-        }
-        let call = self.callers.admit(call)?;
-        tokio::select! {
-            answer = work => answer,
-            () = call.departed(connection) => Err(nobody_listens()),
-        }
+    pub(super) fn new(engine: Engine, gate: Gate) -> Self {
+        Self { engine, gate, files: PictureFiles::default() }
     }
 
     async fn classify_picture(
@@ -134,7 +114,7 @@ impl Clip1 {
             let image = self.owned_picture(image)?;
             self.classify_picture(image, &prompts, &options).await
         };
-        self.answer(&header, connection, work).await
+        self.gate.answer(Action::Classify, &header, connection, work).await
     }
 
     /// Classify for a picture in a file: a regular file or a memfd, open for reading.
@@ -154,7 +134,7 @@ impl Clip1 {
             let image = self.picture_file(image).await?;
             self.classify_picture(image, &prompts, &options).await
         };
-        self.answer(&header, connection, work).await
+        self.gate.answer(Action::Classify, &header, connection, work).await
     }
 
     /// The embedding of a picture, L2-normalised, with EmbeddingDimension components.
@@ -166,7 +146,7 @@ impl Clip1 {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Vec<f64>, Error> {
         let work = async { self.embed_picture(self.owned_picture(image)?).await };
-        self.answer(&header, connection, work).await
+        self.gate.answer(Action::Classify, &header, connection, work).await
     }
 
     /// EmbedImage for a picture in a file, as in ClassifyFd.
@@ -178,7 +158,7 @@ impl Clip1 {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Vec<f64>, Error> {
         let work = async { self.embed_picture(self.picture_file(image).await?).await };
-        self.answer(&header, connection, work).await
+        self.gate.answer(Action::Classify, &header, connection, work).await
     }
 
     /// The embeddings of texts, in order, each L2-normalised.
@@ -193,7 +173,7 @@ impl Clip1 {
             let embedded = self.engine.embed_texts(self.owned_texts(&texts)?, None).await?;
             Ok(embedded.embeddings.iter().map(components).collect())
         };
-        self.answer(&header, connection, work).await
+        self.gate.answer(Action::Classify, &header, connection, work).await
     }
 
     /// The version of the service.

@@ -1,21 +1,24 @@
 //! The D-Bus facade: `org.hailo.Clip1` at `/org/hailo/Clip1`.
 //!
 //! It decodes a call, makes one call of the engine, and encodes the answer. Around that it keeps
-//! the manners of the bus: typed errors, change signals, a limit for each caller, and no work for
-//! callers that have left. Deliberately not here: authorisation and the management of models.
+//! the manners of the bus: typed errors, change signals, authorisation by polkit, a limit for each
+//! caller, and no work for callers that have left. Deliberately not here: installing models.
 
+mod authority;
 mod callers;
 mod connect;
+mod control;
 mod error;
 mod fd;
+mod gate;
 mod interface;
 mod options;
 mod properties;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use thiserror::Error as ThisError;
-use tokio::task::JoinSet;
+use tokio::{sync::mpsc, task::JoinSet};
 use tracing::debug;
 use zbus::{
     Connection,
@@ -23,9 +26,17 @@ use zbus::{
     object_server::SignalEmitter,
 };
 
-use self::{callers::Callers, interface::Clip1, properties::StatusProperties};
+use self::{
+    authority::{Authority, Patience},
+    callers::Callers,
+    control::Control,
+    gate::Gate,
+    interface::Clip1,
+    properties::StatusProperties,
+};
 pub use self::{
     connect::{Bus, BusAddressError, ConnectError, connect},
+    control::{ReloadError, ReloadRequest},
     error::Error,
 };
 use crate::engine::Engine;
@@ -40,12 +51,21 @@ pub const PATH: &str = "/org/hailo/Clip1";
 pub struct Limits {
     /// Most calls of one caller that may be in flight.
     pub max_calls_per_caller: usize,
+    /// How long polkit is waited for if it can answer by itself.
+    pub authorization_timeout: Duration,
+    /// How long polkit is waited for if the caller allows it to ask a person.
+    pub interactive_authorization_timeout: Duration,
 }
 
 impl Default for Limits {
-    /// Enough for every sane client, too little for filling the engine's queue alone.
+    /// Calls: enough for every sane client, too little for filling the engine's queue alone. Time: for a
+    /// polkit that has to be started, and for a person who has to find a password.
     fn default() -> Self {
-        Self { max_calls_per_caller: 16 }
+        Self {
+            max_calls_per_caller: 16,
+            authorization_timeout: Duration::from_secs(5),
+            interactive_authorization_timeout: Duration::from_secs(120),
+        }
     }
 }
 
@@ -76,27 +96,45 @@ pub struct Facade {
     tasks: JoinSet<()>,
 }
 
-/// Serves `engine` on `bus`: first the object, then the name that leads callers to it.
+/// Serves `engine` on `bus`: first the object, then the name that leads callers to it. Whoever owns the
+/// configuration receives what is sent to `reload`.
 ///
 /// # Errors
 /// The bus cannot be reached, or refuses the name.
-pub async fn serve(bus: &Bus, engine: Engine, limits: Limits) -> Result<Facade, ServeError> {
+pub async fn serve(
+    bus: &Bus,
+    engine: Engine,
+    limits: Limits,
+    reload: mpsc::Sender<ReloadRequest>,
+) -> Result<Facade, ServeError> {
+    let patience = Patience {
+        alone: limits.authorization_timeout,
+        with_a_person: limits.interactive_authorization_timeout,
+    };
     let callers = Arc::new(Callers::new(limits.max_calls_per_caller));
+    let authority = Arc::new(Authority::new(patience));
+    let gate = Gate { callers: Arc::clone(&callers), authority: Arc::clone(&authority) };
     let mut status = engine.status();
     let announced = StatusProperties::from(&*status.borrow_and_update());
 
     // An object that is added to an existing connection may miss the first calls: zbus begins to
     // listen for them in a task of its own, and only the builder waits for that.
     let connection = connect::builder(bus)
-        .serve_at(PATH, Clip1::new(engine, Arc::clone(&callers)))
+        .serve_at(PATH, Clip1::new(engine.clone(), gate.clone()))
+        .serve_at(PATH, Control::new(engine, gate, reload))
         .build()
         .await
         .map_err(|error| ConnectError::new(bus, error))?;
     let departures = callers::departures(&connection).await?;
+    let changes = authority::changes(&connection).await?;
     let emitter = SignalEmitter::new(&connection, PATH)?.into_owned();
 
     let mut tasks = JoinSet::new();
-    tasks.spawn(callers::follow(departures, callers));
+    tasks.spawn(authority::follow(changes, Arc::clone(&authority)));
+    tasks.spawn(callers::follow(departures, move |name| {
+        callers.depart(name);
+        authority.forget(name);
+    }));
     tasks.spawn(properties::announce(status, announced, emitter));
 
     match connection.request_name_with_flags(NAME, RequestNameFlags::DO_NOT_QUEUE).await {

@@ -13,7 +13,10 @@ use std::{
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
 use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::watch};
-use zbus::{Connection, DBusError, DeserializeDict, Fd, SerializeDict, Type, connection, interface};
+use zbus::{
+    Connection, DBusError, DeserializeDict, Fd, SerializeDict, Type, connection, interface,
+    message::{Flags, Header},
+};
 
 const NAME: &str = "org.hailo.Clip1";
 const PATH: &str = "/org/hailo/Clip1";
@@ -130,6 +133,10 @@ pub(crate) struct Call {
     pub(crate) options: Options,
     /// Whether the picture came in memory that nobody can change.
     pub(crate) sealed: bool,
+    /// What an administrator asked for: the method and its argument.
+    pub(crate) order: Option<(&'static str, String)>,
+    /// Whether polkit may ask a person.
+    pub(crate) interactive: bool,
 }
 
 /// Options as they came.
@@ -167,6 +174,8 @@ pub(crate) enum Refusal {
     NotReady(String),
     BackendFailed(String),
     NotAuthorized(String),
+    NoSuchModel(String),
+    InvalidConfiguration(String),
 }
 
 /// What test and service share.
@@ -225,7 +234,8 @@ impl Service {
             })
             .take(top_k)
             .collect();
-        let image = self.receive(Call { image, prompts, options, sealed }, connection).await?;
+        let image =
+            self.receive(Call { image, prompts, options, sealed, ..Call::default() }, connection).await?;
         self.0.answered.send_modify(|answered| answered.push(image));
         let details = Details {
             inference_time_ms: 12.5,
@@ -305,6 +315,60 @@ impl Service {
     }
 }
 
+/// The second interface of the service.
+struct Manager(Service);
+
+impl Manager {
+    async fn obey(
+        &self,
+        method: &'static str,
+        argument: &str,
+        header: &Header<'_>,
+        connection: &Connection,
+    ) -> Result<(), Refusal> {
+        let interactive = header.primary().flags().contains(Flags::ALLOW_INTERACTIVE_AUTH);
+        let image = argument.as_bytes().to_owned();
+        let order = Some((method, argument.to_owned()));
+        self.0.receive(Call { image, order, interactive, ..Call::default() }, connection).await.map(drop)
+    }
+}
+
+#[interface(name = "org.hailo.Clip1.Manager")]
+impl Manager {
+    async fn warmup(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<(), Refusal> {
+        self.obey("Warmup", "", &header, connection).await
+    }
+
+    async fn reload(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<(), Refusal> {
+        self.obey("Reload", "", &header, connection).await
+    }
+
+    async fn load_model(
+        &self,
+        name: &str,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<(), Refusal> {
+        self.obey("LoadModel", name, &header, connection).await
+    }
+
+    async fn unload_model(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<(), Refusal> {
+        self.obey("UnloadModel", "", &header, connection).await
+    }
+}
+
 /// The embedding of whatever has this length in bytes. A tenth is not exact in f32.
 fn embedding(length: usize) -> Vec<f64> {
     vec![length as f64, f64::from(0.1_f32), -0.25]
@@ -345,13 +409,21 @@ impl Fake {
             state: Mutex::new(state.to_owned()),
         });
         let service = Service(script.clone());
+        let manager = Manager(Service(script.clone()));
         let connection = runtime
             .block_on(async {
                 let builder = connection::Builder::address(bus.address.as_str());
-                builder.serve_at(PATH, service).name(NAME).build().await
+                builder.serve_at(PATH, service).serve_at(PATH, manager).name(NAME).build().await
             })
             .unwrap();
         Self { script, calls, connection, runtime, bus }
+    }
+
+    /// Makes it a service without the interface for administrators.
+    pub(crate) fn remove_manager(&self) {
+        let server = self.connection.object_server();
+        // It says whether the object has gone, too.
+        let _ = self.runtime.block_on(server.remove::<Manager, _>(PATH)).unwrap();
     }
 
     /// Lets the next call be refused so.

@@ -4,5 +4,6 @@
 mod classify;
 mod embed;
 mod fake;
+mod manage;
 mod service;
 mod terminal;

@@ -15,13 +15,16 @@ use hailo_clip::{
     backend::{Backend, BackendError, BackendKind, Description},
     clip::{Embedding, Fit, ImageSpec, Pixels, Tokenizer, Tokens},
     config::Settings,
-    dbus::{self, Facade, Limits, ServeError},
+    dbus::{self, Facade, Limits, ReloadRequest, ServeError},
     engine::{Engine, LoadedModel, Loader, ModelInfo},
 };
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::de::DeserializeOwned;
-use tokio::{sync::watch, time::timeout};
-use zbus::{Connection, Message, OwnedVariant, Type, Variant, wire::DynamicType};
+use tokio::{
+    sync::{mpsc, watch},
+    time::timeout,
+};
+use zbus::{Connection, Message, OwnedVariant, Type, Variant, proxy::MethodFlags, wire::DynamicType};
 
 use crate::common::{Bus, PATIENCE};
 
@@ -47,10 +50,28 @@ pub enum Gate {
 /// at the gate.
 struct ColourEncoder {
     gate: watch::Receiver<Gate>,
-    pictures: Arc<AtomicUsize>,
+    counts: Arc<Counts>,
     red: Tokens,
     green: Tokens,
     description: Description,
+}
+
+#[derive(Default)]
+struct Counts {
+    /// Pictures that were given to an encoder.
+    pictures: AtomicUsize,
+    /// Texts that were given to an encoder.
+    texts: AtomicUsize,
+    /// Models whose loading has begun.
+    loads: AtomicUsize,
+    /// Encoders that are held.
+    encoders: AtomicUsize,
+}
+
+impl Drop for ColourEncoder {
+    fn drop(&mut self) {
+        self.counts.encoders.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Backend for ColourEncoder {
@@ -59,10 +80,8 @@ impl Backend for ColourEncoder {
     }
 
     fn embed_images(&self, batch: &[&Pixels]) -> Result<Vec<Embedding>, BackendError> {
-        self.pictures.fetch_add(batch.len(), Ordering::SeqCst);
-        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        // The gate is gone only when the test is over.
-        let _ = runtime.block_on(self.gate.clone().wait_for(|gate| *gate != Gate::Closed));
+        self.counts.pictures.fetch_add(batch.len(), Ordering::SeqCst);
+        pass(&self.gate);
         if *self.gate.borrow() == Gate::Broken {
             return Err(BackendError::Inference("the encoder is out of order".into()));
         }
@@ -76,6 +95,7 @@ impl Backend for ColourEncoder {
     }
 
     fn embed_texts(&self, batch: &[&Tokens]) -> Result<Vec<Embedding>, BackendError> {
+        self.counts.texts.fetch_add(batch.len(), Ordering::SeqCst);
         let colour = |tokens: &&Tokens| match tokens {
             tokens if **tokens == self.red => [1.0, 0.0, 0.0],
             tokens if **tokens == self.green => [0.0, 1.0, 0.0],
@@ -85,13 +105,22 @@ impl Backend for ColourEncoder {
     }
 }
 
+/// Waits while the gate is closed.
+fn pass(gate: &watch::Receiver<Gate>) {
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    // The gate is gone only when the test is over.
+    let _ = runtime.block_on(gate.clone().wait_for(|gate| *gate != Gate::Closed));
+}
+
 /// The facade and everything around it.
 pub struct Service {
     pub facade: Facade,
     pub engine: Engine,
     pub gate: watch::Sender<Gate>,
     pub bus: Bus,
-    pictures: Arc<AtomicUsize>,
+    /// Where requests for a reload of the configuration arrive.
+    pub reloads: mpsc::Receiver<ReloadRequest>,
+    counts: Arc<Counts>,
 }
 
 impl Service {
@@ -119,16 +148,19 @@ impl Service {
         Self::unloaded(Bus::start(), change, limits).await
     }
 
-    async fn unloaded(bus: Bus, change: impl FnOnce(&mut Settings), limits: Limits) -> Self {
+    /// On a given bus, with no model loaded yet.
+    pub async fn unloaded(bus: Bus, change: impl FnOnce(&mut Settings), limits: Limits) -> Self {
         let mut settings = Settings::default();
         // No test may pass because a forgotten request came to its deadline.
         settings.performance.request_timeout = 10 * PATIENCE;
         change(&mut settings);
         let (gate, at_gate) = watch::channel(Gate::Open);
-        let pictures = Arc::new(AtomicUsize::new(0));
-        let engine = Engine::start(Arc::new(settings), loader(at_gate, Arc::clone(&pictures))).unwrap();
-        let facade = serve(&bus, &engine, limits).await.unwrap();
-        Self { facade, engine, gate, bus, pictures }
+        let counts = Arc::new(Counts::default());
+        let engine = Engine::start(Arc::new(settings), loader(at_gate, Arc::clone(&counts))).unwrap();
+        let (requests, reloads) = mpsc::channel(1);
+        let address = bus.address.parse().unwrap();
+        let facade = dbus::serve(&address, engine.clone(), limits, requests).await.unwrap();
+        Self { facade, engine, gate, bus, reloads, counts }
     }
 
     /// A client with a connection of its own.
@@ -146,13 +178,48 @@ impl Service {
 
     /// Pictures that the encoder was given so far.
     pub fn pictures(&self) -> usize {
-        self.pictures.load(Ordering::SeqCst)
+        self.counts.pictures.load(Ordering::SeqCst)
+    }
+
+    /// Texts that the encoder was given so far.
+    pub fn texts(&self) -> usize {
+        self.counts.texts.load(Ordering::SeqCst)
+    }
+
+    /// Models whose loading has begun so far.
+    pub fn loads(&self) -> usize {
+        self.counts.loads.load(Ordering::SeqCst)
+    }
+
+    /// Encoders that are held.
+    pub fn encoders(&self) -> usize {
+        self.counts.encoders.load(Ordering::SeqCst)
     }
 
     /// Waits until so many requests are in flight.
     pub async fn in_flight(&self, count: usize) {
         soon(async {
             while self.engine.queue_depth() != count {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
+    /// Waits until the encoders have been given so many pictures or more.
+    pub async fn encoding_at_least(&self, pictures: usize) {
+        soon(async {
+            while self.pictures() < pictures {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
+    /// Waits until so many models were begun to load.
+    pub async fn loading(&self, loads: usize) {
+        soon(async {
+            while self.loads() != loads {
                 tokio::task::yield_now().await;
             }
         })
@@ -171,16 +238,27 @@ impl Service {
 }
 
 pub async fn serve(bus: &Bus, engine: &Engine, limits: Limits) -> Result<Facade, ServeError> {
-    dbus::serve(&bus.address.parse().unwrap(), engine.clone(), limits).await
+    // Nobody reloads a configuration here.
+    let (requests, _) = mpsc::channel(1);
+    dbus::serve(&bus.address.parse().unwrap(), engine.clone(), limits, requests).await
 }
 
 pub async fn connect(bus: &Bus) -> Connection {
     dbus::connect(&bus.address.parse().unwrap()).await.unwrap()
 }
 
-fn loader(gate: watch::Receiver<Gate>, pictures: Arc<AtomicUsize>) -> Loader {
+/// Every model is installed but `missing`, `broken` does not load, and `slow` waits at the gate.
+fn loader(gate: watch::Receiver<Gate>, counts: Arc<Counts>) -> Loader {
     let json = include_bytes!("../fixtures/onnx/tokenizer.json");
     Arc::new(move |settings| {
+        counts.loads.fetch_add(1, Ordering::SeqCst);
+        match settings.clip.model.as_str() {
+            "missing" => return Err(BackendError::NoSuchModel("model missing is not installed".into())),
+            "broken" => return Err(BackendError::Unavailable("model broken is damaged".into())),
+            "slow" => pass(&gate),
+            _ => {}
+        }
+        counts.encoders.fetch_add(1, Ordering::SeqCst);
         let tokenizer = Tokenizer::from_json(json, 12).unwrap();
         Ok(LoadedModel {
             info: ModelInfo {
@@ -194,7 +272,7 @@ fn loader(gate: watch::Receiver<Gate>, pictures: Arc<AtomicUsize>) -> Loader {
             logit_bias: None,
             backend: Box::new(ColourEncoder {
                 gate: gate.clone(),
-                pictures: Arc::clone(&pictures),
+                counts: Arc::clone(&counts),
                 red: tokenizer.encode("red").unwrap(),
                 green: tokenizer.encode("green").unwrap(),
                 description: Description {
@@ -246,6 +324,18 @@ impl Client {
     pub fn start_embed_image(&self, image: &[u8]) -> tokio::task::JoinHandle<zbus::Result<Vec<f64>>> {
         let (client, image) = (self.clone(), image.to_owned());
         tokio::spawn(async move { client.embed_image(&image).await })
+    }
+
+    /// Calls a method of the interface for administrators.
+    pub async fn manage(
+        &self,
+        method: &str,
+        arguments: &(impl serde::Serialize + DynamicType),
+        flags: impl Into<Option<MethodFlags>>,
+    ) -> zbus::Result<()> {
+        let interface = zbus::Proxy::new(&self.0, dbus::NAME, dbus::PATH, "org.hailo.Clip1.Manager").await?;
+        let flags = flags.into().unwrap_or(MethodFlags::empty());
+        soon(interface.call_with_flags(method, flags, arguments)).await.map(Option::unwrap)
     }
 
     pub async fn property(&self, name: &str) -> zbus::Result<OwnedVariant> {

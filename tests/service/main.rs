@@ -2,10 +2,13 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[path = "../polkit/mod.rs"]
+mod polkit;
 
 mod bundles;
 mod facades;
 mod http;
 mod life;
 mod limits;
+mod manage;
 mod replaced;
