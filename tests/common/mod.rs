@@ -12,6 +12,10 @@ use std::{
 
 use tempfile::TempDir;
 
+pub mod simulator;
+
+use simulator::Machine;
+
 /// Longest wait for anything; only a failure ever takes so long.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -64,6 +68,9 @@ pub struct Daemon {
     pub http: String,
     pub directory: TempDir,
     notify: UnixDatagram,
+    models: PathBuf,
+    /// The machine that it was started on, if it has an NPU.
+    pub machine: Option<Machine>,
 }
 
 impl Daemon {
@@ -72,21 +79,50 @@ impl Daemon {
         Self::with_config("")
     }
 
-    /// With further configuration, in YAML; `server` and `clip.backend` are given.
+    /// With further configuration, in YAML; `server` and `clip.backend` are given. On the CPU, or on the
+    /// device that the environment asks for.
     pub fn with_config(more: &str) -> Self {
-        Self::with_models(more, &models())
+        match simulator::kind_to_test() {
+            None => Self::with_models(more, &models()),
+            Some(kind) => Self::launch(more, &Machine::models(), Some(Machine::new(kind))),
+        }
     }
 
-    /// With the models of another folder.
+    /// On a machine with an NPU.
+    pub fn on(machine: Machine, more: &str) -> Self {
+        Self::launch(more, &Machine::models(), Some(machine))
+    }
+
+    /// On a machine with an NPU, with the models of another folder.
+    pub fn on_with_models(machine: Machine, more: &str, models: &Path) -> Self {
+        Self::launch(more, models, Some(machine))
+    }
+
+    /// Ends it, and starts another one on the same machine with the same models.
+    pub fn restart(mut self, more: &str) -> Self {
+        self.signal("TERM");
+        self.process.wait().unwrap();
+        Self::launch(more, &self.models.clone(), self.machine.take())
+    }
+
+    /// With the models of another folder, on the CPU.
     pub fn with_models(more: &str, models: &Path) -> Self {
+        Self::launch(more, models, None)
+    }
+
+    fn launch(more: &str, models: &Path, machine: Option<Machine>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config = directory.path().join("hailo-clip.yaml");
-        fs::write(&config, Self::config(more)).unwrap();
+        fs::write(&config, config_text(more, machine.is_some())).unwrap();
         let socket = directory.path().join("notify");
         let notify = UnixDatagram::bind(&socket).unwrap();
         notify.set_read_timeout(Some(PATIENCE)).unwrap();
         let bus = Bus::start();
-        let process = Command::new(env!("CARGO_BIN_EXE_hailo-clipd"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hailo-clipd"));
+        if let Some(machine) = &machine {
+            machine.equip(&mut command);
+        }
+        let process = command
             .arg("--config")
             .arg(&config)
             .args(["--bus", &bus.address])
@@ -100,23 +136,23 @@ impl Daemon {
             .stderr(fs::File::create(directory.path().join("log")).unwrap())
             .spawn()
             .unwrap();
-        let mut daemon = Self { process, bus, http: String::new(), directory, notify };
+        let mut daemon =
+            Self { process, bus, http: String::new(), directory, notify, models: models.to_owned(), machine };
         let status = daemon.wait_for("READY=1");
         let (_, http) = status.split_once("http on ").expect("the status line names the address");
         daemon.http = http.split(' ').next().unwrap().to_owned();
         daemon
     }
 
-    /// The configuration file's text with `more` in it.
-    pub fn config(more: &str) -> String {
-        let server = if more.contains("server:") { "" } else { "server: {host: 127.0.0.1, port: 0}\n" };
-        let clip = if more.contains("clip:") { "" } else { "clip: {backend: cpu}\n" };
-        format!("{server}{clip}{more}")
+    /// Rewrites the configuration, and does not tell the daemon.
+    pub fn configure(&self, more: &str) {
+        let text = config_text(more, self.machine.is_some());
+        fs::write(self.directory.path().join("hailo-clip.yaml"), text).unwrap();
     }
 
     /// Rewrites the configuration, asks for a reload, and waits until that is over.
     pub fn reload(&self, more: &str) -> String {
-        fs::write(self.directory.path().join("hailo-clip.yaml"), Self::config(more)).unwrap();
+        self.configure(more);
         self.signal("HUP");
         self.wait_for("RELOADING=1");
         self.wait_for("READY=1")
@@ -178,6 +214,19 @@ fn end(process: &mut Child) {
     // Both fail only if it has ended already.
     let _ = process.kill();
     let _ = process.wait();
+}
+
+/// The configuration file's text with `more` in it. Where there is an NPU, it is used instead of the CPU.
+fn config_text(more: &str, npu: bool) -> String {
+    let server = if more.contains("server:") { "" } else { "server: {host: 127.0.0.1, port: 0}\n" };
+    let clip = if more.contains("clip:") { "" } else { "clip: {backend: cpu}\n" };
+    let config = format!("{server}{clip}{more}");
+    if npu { config.replace("backend: cpu", "backend: hailo") } else { config }
+}
+
+/// The backend that tests run on.
+pub fn backend() -> &'static str {
+    if simulator::kind_to_test().is_some() { "hailo" } else { "cpu" }
 }
 
 /// The folder of the bundled models.

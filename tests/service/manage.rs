@@ -36,10 +36,6 @@ fn success(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn write_config(daemon: &Daemon, more: &str) {
-    fs::write(daemon.directory.path().join("hailo-clip.yaml"), Daemon::config(more)).unwrap();
-}
-
 /// The sum of the scores for one picture: 1 if they are probabilities.
 fn sum_of_scores(daemon: &Daemon) -> f64 {
     let body =
@@ -69,7 +65,7 @@ async fn a_reload_over_d_bus_is_a_reload() {
     let daemon = Daemon::start();
     let _polkit = Polkit::start(&daemon.bus.address).await;
     assert!((sum_of_scores(&daemon) - 1.0).abs() < 1e-5);
-    write_config(&daemon, "clip: {backend: cpu, apply_softmax: false}\n");
+    daemon.configure("clip: {backend: cpu, apply_softmax: false}\n");
     assert_eq!(success(&hailo_clip(&daemon, &["reload"])), "the configuration is in force\n");
     daemon.wait_for("RELOADING=1");
     assert!(daemon.wait_for("READY=1").starts_with("ready: demo"));
@@ -82,7 +78,7 @@ async fn a_reload_of_a_bad_file_names_the_line_and_keeps_the_old_configuration()
     let _polkit = Polkit::start(&daemon.bus.address).await;
     let folder = daemon.directory.path().to_str().unwrap();
     let reload = |more: &str, code| {
-        write_config(&daemon, more);
+        daemon.configure(more);
         let said = failure(hailo_clip(&daemon, &["reload"]), code);
         assert!(!said.contains(folder), "no folders: {said}");
         assert!(daemon.wait_for("READY=1").starts_with("ready: demo"), "the service goes on");

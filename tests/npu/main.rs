@@ -1,0 +1,13 @@
+//! The service on a simulated Hailo device: the real daemon, the real shim, and a HailoRT that does what
+//! tests tell it.
+
+#[path = "../common/mod.rs"]
+mod common;
+#[path = "../service/http.rs"]
+mod http;
+
+mod agreement;
+mod faults;
+mod selection;
+mod sharing;
+mod support;
