@@ -1,121 +1,145 @@
-//! Runs the network of a simulated HEF on the CPU, for C.
+//! Runs an ONNX network for the simulated HailoRT, behind three C functions.
 //!
-//! Part of the simulated HailoRT, and of no program that is installed.
-#![warn(missing_docs, unreachable_pub)]
+//! One float tensor in, one float tensor out; quantisation is the simulator's own. Errors are texts, since
+//! only people who write tests read them.
 
 use std::{
-    ffi::{c_char, c_int},
+    ffi::c_char,
     panic::{AssertUnwindSafe, catch_unwind},
-    slice,
+    sync::{Arc, OnceLock},
 };
 
-use rten::{Model, ModelOptions, ValueView};
-use rten_tensor::prelude::*;
+use rten::{Model, NodeId, RunOptions, ThreadPool, Value};
+use rten_tensor::{AsView, Layout, TensorView};
 
-/// A loaded network, with one input and one output.
-#[derive(Debug)]
-pub struct Network(Model);
+/// A loaded network.
+pub struct Network {
+    model: Model,
+    input: NodeId,
+    output: NodeId,
+}
 
-/// Loads an ONNX network; null if that fails, and `error` says why.
+impl Network {
+    fn load(bytes: Vec<u8>) -> Result<Self, String> {
+        let model = Model::load(bytes).map_err(|error| error.to_string())?;
+        match (model.input_ids(), model.output_ids()) {
+            (&[input], &[output]) => Ok(Self { model, input, output }),
+            _ => Err("the network does not have one input and one output".to_owned()),
+        }
+    }
+
+    fn run(&self, input: TensorView<f32>, output: &mut [f32]) -> Result<(), String> {
+        let options = RunOptions::default().with_thread_pool(Some(pool()));
+        let values = self
+            .model
+            .run(vec![(self.input, input.into())], &[self.output], Some(options))
+            .map_err(|error| error.to_string())?;
+        let value = values.into_iter().next().ok_or("the network gave nothing")?;
+        let Value::FloatTensor(tensor) = value else {
+            return Err("the network did not give floats".to_owned());
+        };
+        let shape = format!("{:?}", tensor.shape());
+        let data = tensor.to_vec();
+        if data.len() != output.len() {
+            return Err(format!("the network gave {shape}, but {} numbers were due", output.len()));
+        }
+        output.copy_from_slice(&data);
+        Ok(())
+    }
+}
+
+/// All networks share the threads, so that their number does not depend on what is loaded.
+fn pool() -> Arc<ThreadPool> {
+    static POOL: OnceLock<Arc<ThreadPool>> = OnceLock::new();
+    Arc::clone(POOL.get_or_init(|| {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Arc::new(ThreadPool::with_num_threads(cores.min(4)))
+    }))
+}
+
+/// Loads an ONNX network. Null on failure, and `error` gets the reason, cut off to fit, with a NUL.
 ///
 /// # Safety
-/// `onnx` points to `size` bytes, and `error` to `error_size` writable ones.
+/// `bytes` points to `size` bytes, `error` to `error_size` writable ones.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn hailo_sim_network_open(
-    onnx: *const u8,
+pub unsafe extern "C" fn hailort_sim_network_load(
+    bytes: *const u8,
     size: usize,
     error: *mut c_char,
     error_size: usize,
 ) -> *mut Network {
-    // SAFETY: the caller's promise.
-    let bytes = unsafe { slice::from_raw_parts(onnx, size) }.to_vec();
-    let loaded = guarded(|| ModelOptions::with_all_ops().load(bytes).map_err(|error| error.to_string()));
-    match loaded {
-        Ok(model) => Box::into_raw(Box::new(Network(model))),
+    // SAFETY: The caller vouches for the pointer and the length.
+    let bytes = unsafe { std::slice::from_raw_parts(bytes, size) };
+    match contained(|| Network::load(bytes.to_vec())) {
+        Ok(network) => Box::into_raw(Box::new(network)),
         Err(message) => {
-            // SAFETY: the caller's promise.
-            unsafe { say(error, error_size, &message) };
+            // SAFETY: The caller vouches for the buffer.
+            unsafe { report(&message, error, error_size) };
             std::ptr::null_mut()
         }
     }
 }
 
-/// Runs a network; 0 if `output` was filled, else `error` says why not. Threads may share a network.
+/// Runs a network. Not 0 on failure, and `error` gets the reason as above.
 ///
 /// # Safety
-/// `network` is open; `shape` points to `rank` lengths, `input` to as many numbers as their product,
-/// `output` to `output_length` writable numbers, and `error` to `error_size` writable bytes.
+/// `network` comes from [`hailort_sim_network_load`] and is not freed yet; `input` points to as many floats as
+/// the `rank` lengths at `shape` multiply to, `output` to `output_length` writable ones, `error` to
+/// `error_size` writable bytes.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn hailo_sim_network_run(
+pub unsafe extern "C" fn hailort_sim_network_run(
     network: *const Network,
     input: *const f32,
-    shape: *const u64,
-    rank: u32,
+    shape: *const usize,
+    rank: usize,
     output: *mut f32,
     output_length: usize,
     error: *mut c_char,
     error_size: usize,
-) -> c_int {
-    // SAFETY: the caller's promise.
-    let (network, shape) = unsafe { (&*network, slice::from_raw_parts(shape, rank as usize)) };
-    let shape: Vec<usize> =
-        shape.iter().map(|&length| usize::try_from(length).unwrap_or(usize::MAX)).collect();
-    // SAFETY: the caller's promise.
-    let (input, output) = unsafe {
-        (
-            slice::from_raw_parts(input, shape.iter().product()),
-            slice::from_raw_parts_mut(output, output_length),
-        )
+) -> i32 {
+    // SAFETY: The caller vouches for the pointers and lengths, and shares the network, which a run does not
+    // change, with nobody who frees it.
+    let (network, input, shape, output) = unsafe {
+        let shape = std::slice::from_raw_parts(shape, rank);
+        let input = std::slice::from_raw_parts(input, shape.iter().product());
+        (&*network, input, shape, std::slice::from_raw_parts_mut(output, output_length))
     };
-    match guarded(|| network.run(input, &shape, output)) {
+    match contained(|| network.run(TensorView::from_data(shape, input), output)) {
         Ok(()) => 0,
         Err(message) => {
-            // SAFETY: the caller's promise.
-            unsafe { say(error, error_size, &message) };
+            // SAFETY: The caller vouches for the buffer.
+            unsafe { report(&message, error, error_size) };
             1
         }
     }
 }
 
-/// Frees a network.
+/// Frees a network; null is ignored.
 ///
 /// # Safety
-/// `network` is open and not in use, or null.
+/// `network` comes from [`hailort_sim_network_load`], is freed once, and is not in use.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn hailo_sim_network_close(network: *mut Network) {
+pub unsafe extern "C" fn hailort_sim_network_free(network: *mut Network) {
     if !network.is_null() {
-        // SAFETY: made by `hailo_sim_network_open`, and given up by the caller.
+        // SAFETY: The caller vouches that the pointer is a box that was leaked by loading, and still ours.
         drop(unsafe { Box::from_raw(network) });
     }
 }
 
-impl Network {
-    fn run(&self, input: &[f32], shape: &[usize], output: &mut [f32]) -> Result<(), String> {
-        let view = ValueView::from_shape(shape, input).map_err(|error| error.to_string())?;
-        let value = self.0.run_one(view.into(), None).map_err(|error| error.to_string())?;
-        let values = value.into_tensor::<f32>().ok_or("the output is not of floats")?.to_vec();
-        if values.len() != output.len() {
-            return Err(format!("the network gives {} numbers instead of {}", values.len(), output.len()));
-        }
-        output.copy_from_slice(&values);
-        Ok(())
-    }
+/// A panic must not cross the interface.
+fn contained<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err("the network's code panicked".to_owned()))
 }
 
-/// Nothing may unwind into C.
-fn guarded<T>(work: impl FnOnce() -> Result<T, String>) -> Result<T, String> {
-    catch_unwind(AssertUnwindSafe(work)).unwrap_or_else(|_| Err("the network's runtime panicked".to_owned()))
-}
-
-/// Writes a text that ends with a NUL, cut to the size.
-///
 /// # Safety
-/// `to` points to `size` writable bytes.
-unsafe fn say(to: *mut c_char, size: usize, text: &str) {
-    let Some(room) = size.checked_sub(1) else { return };
-    // SAFETY: the caller's promise; a byte and a `c_char` are of one size.
-    let to = unsafe { slice::from_raw_parts_mut(to.cast::<u8>(), size) };
-    let length = room.min(text.len());
-    to[..length].copy_from_slice(&text.as_bytes()[..length]);
-    to[length] = 0;
+/// `error` points to `size` writable bytes.
+unsafe fn report(message: &str, error: *mut c_char, size: usize) {
+    if size > 0 {
+        let length = message.len().min(size - 1);
+        // SAFETY: `length` and the NUL fit into the buffer that the caller vouches for.
+        unsafe {
+            std::ptr::copy_nonoverlapping(message.as_ptr().cast(), error, length);
+            error.add(length).write(0);
+        }
+    }
 }
