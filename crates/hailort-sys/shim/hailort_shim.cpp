@@ -9,6 +9,15 @@ static_assert(HAILORT_SHIM_FORMAT_UINT8 == int(HAILO_FORMAT_TYPE_UINT8), "format
 static_assert(HAILORT_SHIM_FORMAT_UINT16 == int(HAILO_FORMAT_TYPE_UINT16), "formats");
 static_assert(HAILORT_SHIM_FORMAT_FLOAT32 == int(HAILO_FORMAT_TYPE_FLOAT32), "formats");
 
+// So that one can see, without loading it, what a compiled shim is made of.
+#ifndef HAILORT_SHIM_SOURCE
+#define HAILORT_SHIM_SOURCE "unknown"
+#endif
+#define TEXT_OF(number) #number
+#define VERSION_TEXT(major, minor, revision) TEXT_OF(major) "." TEXT_OF(minor) "." TEXT_OF(revision)
+__attribute__((used)) static const char MADE_OF[] = "hailo-clip shim for HailoRT " VERSION_TEXT(
+    HAILORT_MAJOR_VERSION, HAILORT_MINOR_VERSION, HAILORT_REVISION_VERSION) ", source " HAILORT_SHIM_SOURCE;
+
 using shim::guarded;
 using shim::registry;
 

@@ -3,7 +3,6 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
-#include <mutex>
 #include <sstream>
 #include <stdexcept>
 #include <vector>
@@ -109,10 +108,8 @@ void set(Control &control, const std::string &key, const std::string &value)
             first, { { "none", Corruption::none }, { "zero", Corruption::zero }, { "noise", Corruption::noise } });
     } else if (key == "vanish") {
         control.vanished = status(first);
-    } else if (key == "fail") {
-        control.fail_text = value;
-        control.fail_frame = number(first);
-        control.fail_status = status(second);
+    } else if (key == "fail" || key == "refuse") {
+        (key == "fail" ? control.fail : control.refuse) = { value, number(first), status(second) };
     } else if (key == "fail_call") {
         control.failing_calls[first] = status(second);
     } else if (key == "throw") {
@@ -236,17 +233,26 @@ std::shared_ptr<const Control> control()
     return *current;
 }
 
-hailo_status next_frame_status(const Control &control)
+hailo_status Countdown::next(const Control::Nth &nth)
 {
-    static auto *const mutex = new std::mutex;
-    static auto *const text = new std::string;
-    static uint64_t count = 0;
-    const std::lock_guard<std::mutex> lock(*mutex);
-    if (*text != control.fail_text) {
-        *text = control.fail_text;
+    const std::lock_guard<std::mutex> lock(mutex);
+    if (text != nth.text) {
+        text = nth.text;
         count = 0;
     }
-    return !text->empty() && ++count == control.fail_frame ? control.fail_status : HAILO_SUCCESS;
+    return !text.empty() && ++count == nth.number ? nth.status : HAILO_SUCCESS;
+}
+
+hailo_status next_frame_status(const Control &control)
+{
+    static auto *const countdown = new Countdown;
+    return countdown->next(control.fail);
+}
+
+hailo_status next_run_status(const Control &control)
+{
+    static auto *const countdown = new Countdown;
+    return countdown->next(control.refuse);
 }
 
 } // namespace sim

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
@@ -57,10 +58,15 @@ struct Control {
     hailo_status vanished = HAILO_SUCCESS;
     std::map<std::string, hailo_status> failing_calls;
     std::set<std::string> throwing_calls;
-    // The text is the key's whole value: counting starts again when it changes.
-    std::string fail_text;
-    uint64_t fail_frame = 0;
-    hailo_status fail_status = HAILO_SUCCESS;
+    // Of what is counted, one that fails. The text is the key's whole value: counting starts again when
+    // it changes.
+    struct Nth {
+        std::string text;
+        uint64_t number = 0;
+        hailo_status status = HAILO_SUCCESS;
+    };
+    Nth fail;
+    Nth refuse;
 
     Control();
     void set_architecture(hailo_device_architecture_t wanted);
@@ -76,7 +82,19 @@ std::shared_ptr<const Control> control();
 // Empty if there is none.
 const std::string &control_path();
 
-// The status that the next frame is to have.
+// Counts to the one that fails.
+class Countdown {
+public:
+    hailo_status next(const Control::Nth &nth);
+
+private:
+    std::mutex mutex;
+    std::string text;
+    uint64_t count = 0;
+};
+
+// The status that the next frame is to have, and that the next call of run_async.
 hailo_status next_frame_status(const Control &control);
+hailo_status next_run_status(const Control &control);
 
 } // namespace sim

@@ -269,6 +269,9 @@ public:
         if (const auto status = now->before("run")) {
             return status;
         }
+        if (const auto status = sim::next_run_status(*now)) {
+            return status;
+        }
         const auto input = bindings.m_inputs.at(input_name).get_buffer();
         const auto output = bindings.m_outputs.at(output_name).get_buffer();
         if (!input || !output) {

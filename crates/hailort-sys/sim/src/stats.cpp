@@ -20,7 +20,7 @@ namespace {
 
 constexpr size_t COUNT = static_cast<size_t>(Counter::count);
 constexpr std::array<const char *, COUNT> NAMES = { "frames", "failed_frames", "batches", "busy_us", "vdevices",
-    "infer_models", "configured_models", "bindings", "threads" };
+    "infer_models", "configured_models", "threads" };
 constexpr size_t LARGEST_BATCH = 32;
 
 struct Counters {
@@ -67,9 +67,7 @@ Counters &counters()
 void add(Counter counter, int64_t change)
 {
     counters().values[static_cast<size_t>(counter)] += change;
-    if (counter != Counter::bindings) {
-        counters().publish();
-    }
+    counters().publish();
 }
 
 void add_batch(uint64_t frames, uint64_t microseconds)

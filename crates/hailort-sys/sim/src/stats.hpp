@@ -13,7 +13,6 @@ enum class Counter {
     vdevices,
     infer_models,
     configured_models,
-    bindings,
     threads,
     count
 };
