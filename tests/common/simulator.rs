@@ -38,8 +38,12 @@ pub fn build() -> &'static Path {
     BUILT.get_or_init(|| {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let out = root.join("target/hailort-sim");
-        let built = Command::new(root.join("crates/hailort-sys/sim/prepare")).arg(&out).output().unwrap();
-        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        for target in [["shim", "VERSION=4.23.0"], ["shim", "VERSION=5.2.0"], ["models", "VERSION=5.2.0"]] {
+            let mut make = Command::new("make");
+            make.arg("-C").arg(root.join("crates/hailort-sys/sim")).args(target);
+            let built = make.arg(format!("OUT={}", out.display())).output().expect("make is installed");
+            assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        }
         out
     })
 }

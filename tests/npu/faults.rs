@@ -73,7 +73,7 @@ fn an_inference_that_fails_is_run_again() {
 #[test]
 fn an_inference_that_always_fails_is_said() {
     let daemon = on_npu(HAILO_8L);
-    machine(&daemon).set("fail_call", "run_async 8");
+    machine(&daemon).set("fail_call", "run 8");
     let answer = embed_image(&daemon, "red-circle.png");
     assert_eq!((answer.status, answer.code().as_str()), (500, "inference_failed"));
     machine(&daemon).unset("fail_call");
@@ -83,7 +83,7 @@ fn an_inference_that_always_fails_is_said() {
 #[test]
 fn an_exception_is_a_failure_and_no_more() {
     let daemon = on_npu(HAILO_8L);
-    machine(&daemon).set("throw", "run_async");
+    machine(&daemon).set("throw", "run");
     let answer = embed_image(&daemon, "red-circle.png");
     assert_eq!((answer.status, answer.code().as_str()), (500, "inference_failed"));
     machine(&daemon).unset("throw");
@@ -186,7 +186,7 @@ fn faults_leave_nothing_behind() {
     let kind: Kind = HAILO_8;
     let daemon = on_npu_with(kind, SOON);
     let strike = || {
-        for (key, value) in [("fault", "hang"), ("fail_call", "run_async 8"), ("throw", "run_async")] {
+        for (key, value) in [("fault", "hang"), ("fail_call", "run 8"), ("throw", "run")] {
             machine(&daemon).set(key, value);
             assert!(embed_image(&daemon, "red-circle.png").status >= 500);
             machine(&daemon).unset(key);
