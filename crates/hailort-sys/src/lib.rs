@@ -4,6 +4,8 @@
 //! a program starts without it. Deliberately not here: any safety; the crate `hailort` adds that.
 #![warn(missing_docs, unreachable_pub)]
 
+#[cfg(test)]
+mod header;
 mod load;
 mod types;
 

@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use libloading::Library;
+use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use thiserror::Error;
 
 use crate::types::{
@@ -18,7 +18,10 @@ pub enum LoadError {
     /// The shim is not there.
     #[error("the shim over HailoRT is missing")]
     Missing,
-    /// The shim is there, but the system's loader refuses it, mostly since libhailort is missing.
+    /// The shim is there, but a library that it needs is not, such as the libhailort it was made for.
+    #[error("{0} is missing, which the shim over HailoRT needs")]
+    MissingDependency(String),
+    /// The shim is there, but the system's loader refuses it.
     #[error("the shim over HailoRT cannot be loaded ({0})")]
     Refused(String),
     /// The library is no shim, or a damaged one.
@@ -34,6 +37,11 @@ pub enum LoadError {
 
 macro_rules! api {
     ($($(#[$doc:meta])* $name:ident: $symbol:literal ($($argument:ident: $type:ty),*) -> $result:ty;)*) => {
+        /// Symbol, types of the arguments, type of the result, to be compared with the header.
+        #[cfg(test)]
+        pub(crate) const SIGNATURES: &[(&str, &[&str], &str)] =
+            &[$(($symbol, &[$(stringify!($type)),*], stringify!($result)),)*];
+
         /// The shim's functions. `shim/hailort_shim.h` says what they do and ask for.
         #[derive(Clone, Copy, Debug)]
         pub struct Api {
@@ -119,9 +127,12 @@ impl Api {
         if !path.exists() {
             return Err(LoadError::Missing);
         }
+        // All symbols at once: one that libhailort lacks is an error here, and not the process's end at
+        // the first call.
         // SAFETY: loading runs the initialisers of the shim and of libhailort, which the administrator
         // has installed; the caller has seen to the environment that libhailort reads then.
-        let library = unsafe { Library::new(path) }.map_err(|error| LoadError::Refused(refusal(&error)))?;
+        let library = unsafe { Library::open(Some(path), RTLD_NOW | RTLD_LOCAL) }
+            .map_err(|error| refusal(&loader_message(&error)))?;
         let library = std::mem::ManuallyDrop::new(library);
         // SAFETY: every ABI of the shim has this function with this type.
         let abi = unsafe { library.get::<unsafe extern "C" fn() -> u32>(b"hailort_shim_abi\0") }
@@ -134,11 +145,38 @@ impl Api {
     }
 }
 
-/// What the system's loader says, without the shim's own path.
-fn refusal(error: &libloading::Error) -> String {
-    let text = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
-    match text.split_once(": ") {
-        Some((_, reason)) if text.starts_with('/') => reason.to_owned(),
-        _ => text,
+/// What the system's loader says.
+fn loader_message(error: &libloading::Error) -> String {
+    std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string)
+}
+
+/// Why the loader refused a shim that is there, without folders.
+fn refusal(message: &str) -> LoadError {
+    match message.split_once(": ") {
+        Some((file, reason)) if file.starts_with('/') => LoadError::Refused(reason.to_owned()),
+        Some((library, reason)) if reason.ends_with("No such file or directory") => {
+            LoadError::MissingDependency(library.to_owned())
+        }
+        _ => LoadError::Refused(message.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_names_the_library_that_is_missing() {
+        let missing = "libhailort.so.5.2.0: cannot open shared object file: No such file or directory";
+        assert_eq!(
+            refusal(missing).to_string(),
+            "libhailort.so.5.2.0 is missing, which the shim over HailoRT needs"
+        );
+        let symbol = "/usr/lib/hailo-clip/shim.so: undefined symbol: _ZN7hailort6Device4scanEv";
+        assert_eq!(
+            refusal(symbol).to_string(),
+            "the shim over HailoRT cannot be loaded (undefined symbol: _ZN7hailort6Device4scanEv)"
+        );
+        assert!(matches!(refusal("out of memory"), LoadError::Refused(_)));
     }
 }
