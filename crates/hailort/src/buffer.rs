@@ -4,11 +4,26 @@ use std::{
     alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error},
     ptr::NonNull,
     slice,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 /// Frames that a model keeps for later.
 const MOST_KEPT: usize = 64;
+
+/// Bytes of the largest input or output. A HEF that has larger ones is not for these devices.
+pub(crate) const LARGEST: usize = 1 << 30;
+
+static BUFFERS: AtomicUsize = AtomicUsize::new(0);
+
+/// Buffers of this process that exist now: to see leaks. Those that a model keeps for later count, and
+/// those that a device never gives back.
+#[must_use]
+pub fn buffers() -> usize {
+    BUFFERS.load(Ordering::Relaxed)
+}
 
 /// The page size that buffers are aligned to; the largest of the platforms that have Hailo devices
 /// (a Raspberry Pi 5 may run with pages of 16 KiB).
@@ -29,11 +44,14 @@ unsafe impl Sync for PageBuffer {}
 
 impl PageBuffer {
     fn new(size: usize) -> Self {
+        assert!(size <= LARGEST, "a buffer of {size} bytes");
         let whole = size.max(1).next_multiple_of(PAGE);
-        let layout = Layout::from_size_align(whole, PAGE).expect("frames are far smaller than memory");
+        let layout =
+            Layout::from_size_align(whole, PAGE).expect("the largest one is far smaller than memory");
         // SAFETY: the layout is not of size zero.
         let start = unsafe { alloc_zeroed(layout) };
         let Some(start) = NonNull::new(start) else { handle_alloc_error(layout) };
+        BUFFERS.fetch_add(1, Ordering::Relaxed);
         Self { start, layout, size }
     }
 
@@ -55,6 +73,7 @@ impl PageBuffer {
 
 impl Drop for PageBuffer {
     fn drop(&mut self) {
+        BUFFERS.fetch_sub(1, Ordering::Relaxed);
         // SAFETY: allocated with this layout, and not given up before.
         unsafe { dealloc(self.start.as_ptr(), self.layout) }
     }
@@ -102,6 +121,11 @@ impl Frame {
         self.buffers.as_ref().expect("held until it is dropped")[self.inputs + index].as_slice()
     }
 
+    /// Whether it belongs to the model that has this pool.
+    pub(crate) fn is_of(&self, pool: &Arc<FramePool>) -> bool {
+        Arc::ptr_eq(&self.pool, pool)
+    }
+
     /// All buffers as C takes them, inputs first.
     pub(crate) fn raw(&mut self) -> impl Iterator<Item = hailort_sys::Buffer> + '_ {
         self.buffers.iter_mut().flatten().map(PageBuffer::raw)
@@ -132,7 +156,7 @@ impl FramePool {
 
     /// A frame that was used before, or a new one.
     pub(crate) fn take(self: &Arc<Self>) -> Frame {
-        let free = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let free = self.lock().pop();
         let buffers = free.unwrap_or_else(|| {
             self.inputs.iter().chain(&self.outputs).map(|&size| PageBuffer::new(size)).collect()
         });
@@ -140,10 +164,20 @@ impl FramePool {
     }
 
     fn put(&self, buffers: Vec<PageBuffer>) {
-        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut free = self.lock();
         if free.len() < MOST_KEPT {
             free.push(buffers);
         }
+    }
+
+    /// Frames that are kept for later.
+    #[cfg(test)]
+    pub(crate) fn kept(&self) -> usize {
+        self.lock().len()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Vec<PageBuffer>>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -174,5 +208,18 @@ mod tests {
         drop(frame);
         assert_eq!(pool.take().input::<u8>(0).as_ptr(), address);
         drop(other);
+    }
+
+    #[test]
+    fn a_pool_does_not_grow_without_limit() {
+        let pool = FramePool::new(vec![1], vec![1]);
+        drop((0..2 * MOST_KEPT).map(|_| pool.take()).collect::<Vec<_>>());
+        assert_eq!(pool.kept(), MOST_KEPT);
+    }
+
+    #[test]
+    #[should_panic(expected = "a buffer of")]
+    fn a_size_that_cannot_be_is_refused() {
+        FramePool::new(vec![usize::MAX], vec![]).take();
     }
 }

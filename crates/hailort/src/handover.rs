@@ -5,11 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-#[cfg(not(loom))]
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-
-#[cfg(loom)]
-use loom::sync::{Condvar, Mutex, MutexGuard};
+use crate::sync::{Condvar, Mutex, lock, wait};
 
 /// A value that is under way.
 #[derive(Debug)]
@@ -31,12 +27,12 @@ impl<T> Handover<T> {
 
     /// Takes the value back that is not under way.
     pub(crate) fn take(&self) -> Option<T> {
-        self.lock().value.take()
+        lock(&self.state).value.take()
     }
 
     /// Ends the wait. Only the first call counts.
     pub(crate) fn complete(&self, status: i32) {
-        self.lock().status.get_or_insert(status);
+        lock(&self.state).status.get_or_insert(status);
         self.completed.notify_all();
     }
 
@@ -44,7 +40,7 @@ impl<T> Handover<T> {
     /// and then the value stays with whoever is to complete it.
     pub(crate) fn wait(&self, limit: Duration) -> Option<(T, i32)> {
         let deadline = Instant::now().checked_add(limit);
-        let mut state = self.lock();
+        let mut state = lock(&self.state);
         loop {
             if let Some(status) = state.status {
                 return state.value.take().map(|value| (value, status));
@@ -54,29 +50,8 @@ impl<T> Handover<T> {
             if remaining.is_zero() {
                 return None;
             }
-            state = self.wait_once(state, remaining);
+            state = wait(&self.completed, state, remaining);
         }
-    }
-
-    #[cfg(not(loom))]
-    fn wait_once<'a>(&self, state: MutexGuard<'a, State<T>>, limit: Duration) -> MutexGuard<'a, State<T>> {
-        self.completed.wait_timeout(state, limit).unwrap_or_else(PoisonError::into_inner).0
-    }
-
-    /// Time does not pass under loom.
-    #[cfg(loom)]
-    fn wait_once<'a>(&self, state: MutexGuard<'a, State<T>>, _: Duration) -> MutexGuard<'a, State<T>> {
-        self.completed.wait(state).expect("loom's locks are not poisoned")
-    }
-
-    #[cfg(not(loom))]
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    #[cfg(loom)]
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
-        self.state.lock().expect("loom's locks are not poisoned")
     }
 }
 

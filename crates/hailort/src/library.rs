@@ -128,7 +128,8 @@ impl Library {
         if built_for == loaded { Ok(library) } else { Err(OpenError::OtherVersion { built_for, loaded }) }
     }
 
-    fn with(api: Api) -> Result<Self, Error> {
+    /// With these functions.
+    pub(crate) fn with(api: Api) -> Result<Self, Error> {
         let api = Arc::new(api);
         let (mut version, mut built_for) = (sys::Version::default(), sys::Version::default());
         // SAFETY: the pointers are to writable versions.

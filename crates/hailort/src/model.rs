@@ -13,9 +13,8 @@ use thiserror::Error;
 use tracing::warn;
 
 use crate::{
-    buffer::{Frame, FramePool},
+    buffer::{self, Frame, FramePool},
     calls::{self, Frames},
-    handover::Handover,
     library::{Library, text},
     status::{Error, Status},
     vdevice::{Held, VDevice},
@@ -87,7 +86,7 @@ struct Loaded {
 /// An inference under way. Dropping it gives it up: the buffers stay with the device until it is done.
 #[derive(Debug)]
 pub struct Job {
-    frames: Arc<Frames>,
+    frames: Frames,
     model: Arc<Loaded>,
 }
 
@@ -157,21 +156,38 @@ impl Model {
         self.loaded.pool.take()
     }
 
-    /// Starts the inference of these frames of this model as one batch, once the device has room for
-    /// them; waits for that, at most for `limit`.
+    /// Starts the inference of these frames as one batch, once the device has room for them; waits for
+    /// that, at most for `limit`. They are at most [`queue_size`](Self::queue_size).
+    ///
+    /// After any failure of an inference the model is of no use any more: close it, and open it again.
     ///
     /// # Errors
     /// The device has no room, or HailoRT's.
+    ///
+    /// # Panics
+    /// A frame is another model's.
     pub fn submit(&self, mut frames: Vec<Frame>, limit: Duration) -> Result<Job, JobError> {
+        assert!(frames.iter().all(|frame| frame.is_of(&self.loaded.pool)), "the frames are this model's");
+        if frames.is_empty() || frames.len() > self.queue_size() {
+            return Err(JobError::Failed(
+                self.loaded.library().error("run the model", Status::INVALID_ARGUMENT),
+            ));
+        }
         let started = Instant::now();
         loop {
             self.wait_for_room(frames.len(), limit.saturating_sub(started.elapsed()), limit)?;
             match self.try_submit(frames, limit)? {
                 Ok(job) => return Ok(job),
                 // Somebody else was faster.
-                Err(returned) => frames = returned,
+                Err(returned) if started.elapsed() < limit => frames = returned,
+                Err(_) => return Err(JobError::TimedOut(limit)),
             }
         }
+    }
+
+    #[cfg(all(test, not(loom)))]
+    pub(crate) fn pool(&self) -> &Arc<FramePool> {
+        &self.loaded.pool
     }
 
     fn wait_for_room(&self, frames: usize, remaining: Duration, limit: Duration) -> Result<(), JobError> {
@@ -194,8 +210,7 @@ impl Model {
         let count = u32::try_from(frames.len()).unwrap_or(u32::MAX);
         let buffers: Vec<sys::Buffer> = frames.iter_mut().flat_map(Frame::raw).collect();
         let buffer_count = u32::try_from(buffers.len()).unwrap_or(u32::MAX);
-        let frames = Arc::new(Handover::new(frames));
-        let context = calls::begin(Arc::clone(&frames));
+        let (frames, context) = calls::begin(frames);
         // SAFETY: the buffers are those of this model's frames, which the hand-over keeps where they are
         // until the callback has come, for ever if need be; the array outlives the call; the callback
         // takes any context and does not unwind.
@@ -295,6 +310,9 @@ impl Loaded {
         self.queue_size = queue_size as usize;
         self.inputs = self.streams(sys::INPUT)?;
         self.outputs = self.streams(sys::OUTPUT)?;
+        if self.inputs.iter().chain(&self.outputs).any(|stream| stream.frame_size > buffer::LARGEST) {
+            return Err(library.error("configure the model", Status::OUT_OF_MEMORY));
+        }
         let sizes = |streams: &[Stream]| streams.iter().map(|stream| stream.frame_size).collect();
         self.pool = FramePool::new(sizes(&self.inputs), sizes(&self.outputs));
         Ok(())

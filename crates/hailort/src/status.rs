@@ -9,6 +9,9 @@ use hailort_sys as sys;
 pub struct Status(i32);
 
 impl Status {
+    pub(crate) const INVALID_ARGUMENT: Self = Self(sys::INVALID_ARGUMENT);
+    pub(crate) const OUT_OF_MEMORY: Self = Self(sys::OUT_OF_MEMORY);
+
     /// `None` for success.
     #[must_use]
     pub fn failure(code: i32) -> Option<Self> {
@@ -65,6 +68,7 @@ impl Status {
                  hailo-all), Hailo-10H needs HailoRT 5 (package hailo-h10-all)"
             }
             6 => "HailoRT refuses the operation; a HailoRT service may hold the device, stop hailort.service",
+            64 => "the Hailo driver is not loaded; reinstall it with HailoRT, and reboot",
             13 | 14 => "the HEF cannot be read; reinstall the model",
             26 | 91 => "the HEF is damaged; reinstall the model",
             92 => "the HEF is of a version that this HailoRT does not know; install the model that fits it",
@@ -113,6 +117,7 @@ impl fmt::Display for Error {
         let (doing, code) = (self.doing, self.status.code());
         match (self.status.explanation(), &self.said) {
             (Some(explanation), _) => write!(f, "cannot {doing}: {explanation} (HailoRT status {code})"),
+            (None, Some(said)) if code < 0 => write!(f, "cannot {doing}: {said} (status {code})"),
             (None, Some(said)) => write!(f, "cannot {doing}: HailoRT says {said} (status {code})"),
             (None, None) => write!(f, "cannot {doing}: HailoRT fails with status {code}"),
         }

@@ -11,7 +11,7 @@ use tracing::warn;
 
 use crate::{
     library::{DeviceId, Identity, Library},
-    status::Error,
+    status::{Error, Status},
 };
 
 /// Which devices to hold, and how.
@@ -52,7 +52,9 @@ impl VDevice {
     /// # Errors
     /// HailoRT's, such as [`is_busy`](crate::Status::is_busy).
     pub fn open(library: &Library, params: &VDeviceParams) -> Result<Self, Error> {
-        let group = params.group.as_ref().and_then(|group| CString::new(group.as_str()).ok());
+        const OPENING: &str = "open the Hailo device";
+        let group = params.group.as_deref().map(CString::new).transpose();
+        let group = group.map_err(|_nul| library.error(OPENING, Status::INVALID_ARGUMENT))?;
         let ids: Vec<*const c_char> = params.device_ids.iter().map(|id| id.as_c_str().as_ptr()).collect();
         let raw = sys::VDeviceParams {
             group_id: group.as_ref().map_or(ptr::null(), |group| group.as_ptr()),
@@ -63,7 +65,7 @@ impl VDevice {
         let mut handle = 0;
         // SAFETY: every pointer in `raw` is null or outlives the call, with as many names as it says.
         let status = unsafe { (library.api().vdevice_open)(&raw const raw, &raw mut handle) };
-        library.check("open the Hailo device", status)?;
+        library.check(OPENING, status)?;
         Ok(Self { held: Arc::new(Held { library: library.clone(), handle }) })
     }
 
