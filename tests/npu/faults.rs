@@ -164,7 +164,7 @@ fn a_device_that_vanishes_is_said_where_nothing_may_take_over() {
     });
     assert!(!failures.is_empty());
     for (status, body) in &failures {
-        assert_eq!((status, &body["code"]), (&503, &"not_ready".into()), "{body}");
+        assert_eq!((status, &body["code"]), (&503, &"failed".into()), "{body}");
     }
 }
 

@@ -3,6 +3,7 @@
 
 #[path = "../common/mod.rs"]
 mod common;
+#[allow(dead_code, reason = "the tests of the service use more of it")]
 #[path = "../service/http.rs"]
 mod http;
 

@@ -71,7 +71,9 @@ impl Status {
             64 => "the Hailo driver is not loaded; reinstall it with HailoRT, and reboot",
             13 | 14 => "the HEF cannot be read; reinstall the model",
             26 | 91 => "the HEF is damaged; reinstall the model",
-            92 => "the HEF is of a version that this HailoRT does not know; install the model that fits it",
+            92 => {
+                "this is not a HEF that this HailoRT knows; reinstall the model, or install the one that fits HailoRT"
+            }
             75 | 93 => {
                 "the HEF was compiled for another kind of Hailo device; install the model for this one"
             }
