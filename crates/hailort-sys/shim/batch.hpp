@@ -96,6 +96,8 @@ public:
     bool refused(size_t first, int32_t status)
     {
         const std::lock_guard<std::mutex> lock(mutex);
+        // This is why those before it were aborted, if they were.
+        failure = status;
         return finish_in_submit(first, frames.size() - first, status);
     }
 

@@ -85,7 +85,9 @@ void set(Control &control, const std::string &key, const std::string &value)
     } else if (key == "mode") {
         control.timed = choice<bool>(first, { { "cpu", false }, { "timed", true } });
     } else if (key == "image_us" || key == "text_us") {
-        (key == "image_us" ? control.image : control.text) = { Microseconds(number(first)), Microseconds(number(second)) };
+        Rate &rate = key == "image_us" ? control.image : control.text;
+        rate.one = Microseconds(number(first));
+        rate.eight = Microseconds(number(second));
     } else if (key == "queue_depth") {
         control.queue_depth = static_cast<uint32_t>(number(first));
     } else if (key == "gather_us") {
@@ -109,7 +111,10 @@ void set(Control &control, const std::string &key, const std::string &value)
     } else if (key == "vanish") {
         control.vanished = status(first);
     } else if (key == "fail" || key == "refuse") {
-        (key == "fail" ? control.fail : control.refuse) = { value, number(first), status(second) };
+        Control::Nth &nth = key == "fail" ? control.fail : control.refuse;
+        nth.text = value;
+        nth.number = number(first);
+        nth.status = status(second);
     } else if (key == "fail_call") {
         control.failing_calls[first] = status(second);
     } else if (key == "throw") {

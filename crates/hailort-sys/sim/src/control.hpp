@@ -47,7 +47,7 @@ struct Control {
     Rate image;
     Rate text;
     uint32_t queue_depth = 0;
-    Microseconds gather{ 200 };
+    Microseconds gather{ 1000 };
     Milliseconds shutdown_timeout{ 1000 };
     std::optional<float> temperature = 45.0f;
     std::optional<int> throttling = -1;

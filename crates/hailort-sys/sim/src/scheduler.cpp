@@ -138,7 +138,8 @@ void Scheduler::run_device()
         // The time counts as the batch's own.
         const auto first = queue->waiting.front().arrival;
         if (first > free_at && queue->waiting.size() < queue->batch_size) {
-            const auto gather = control()->gather;
+            const auto now = control();
+            const auto gather = std::min(now->gather, (queue->hef->is_image ? now->image : now->text).one / 2);
             const bool changed_meanwhile = work.wait_until(lock, first + gather, [&] {
                 return queue->waiting.size() >= queue->batch_size || queue->waiting.empty()
                     || queue->status != HAILO_SUCCESS;
@@ -164,7 +165,9 @@ bool Scheduler::end_failed_frames(std::unique_lock<std::mutex> &lock)
         std::move(queue->hung.begin(), queue->hung.end(), std::back_inserter(over));
         queue->hung.clear();
         if (stopping && !queue->deaf.empty()) {
-            (void)*queue->alive;
+            if (HAILORT_MAJOR_VERSION >= 5) {
+                (void)*queue->alive;
+            }
             std::move(queue->deaf.begin(), queue->deaf.end(), std::back_inserter(over));
             queue->deaf.clear();
         }
@@ -201,6 +204,7 @@ void Scheduler::run_batch(
             : now->fault == Fault::deaf         ? queue->deaf
                                                 : queue->forgotten;
         std::move(batch.begin(), batch.end(), std::back_inserter(there));
+        sim::add(Counter::stuck_frames, count);
         return;
     }
     hailo_status failure = HAILO_SUCCESS;

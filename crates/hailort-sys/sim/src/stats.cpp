@@ -19,7 +19,7 @@ namespace sim {
 namespace {
 
 constexpr size_t COUNT = static_cast<size_t>(Counter::count);
-constexpr std::array<const char *, COUNT> NAMES = { "frames", "failed_frames", "batches", "busy_us", "vdevices",
+constexpr std::array<const char *, COUNT> NAMES = { "frames", "failed_frames", "stuck_frames", "batches", "busy_us", "vdevices",
     "infer_models", "configured_models", "threads" };
 constexpr size_t LARGEST_BATCH = 32;
 

@@ -8,6 +8,7 @@ namespace sim {
 enum class Counter {
     frames,
     failed_frames,
+    stuck_frames,
     batches,
     busy_us,
     vdevices,
