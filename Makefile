@@ -8,12 +8,15 @@ export HAILO_CLIP_VIT_B32 := $(CURDIR)/$(VIT_B32)
 # Tests may fail where they stand.
 TESTS_MAY := -A clippy::unwrap_used -A clippy::cast_possible_truncation
 
-.PHONY: help demo test loom lint bench vit-b32 demo-eval demo-train clean
+.PHONY: help demo test test-npu loom lint bench bench-npu npu-simulator npu-eval vit-b32 demo-eval demo-train clean
 
 help:
 	@echo "make demo        classify sample pictures through every door"
 	@echo "make test        all tests"
 	@echo "make lint        format, clippy, documentation, dependencies"
+	@echo "make test-npu    the service's tests on simulated Hailo devices (part of make test)"
+	@echo "make bench-npu   how much of a simulated device's rate the service delivers"
+	@echo "make npu-eval    accuracy on simulated devices beside the CPU"
 	@echo "make bench       figures beside ONNX Runtime"
 	@echo "make demo-eval   accuracy of the bundled model"
 	@echo "make demo-train  train the bundled model again (about half an hour)"
@@ -26,15 +29,18 @@ demo: packages-demo
 	$(CARGO) build --release
 	./tools/demo target/release
 
-test: packages-test vit-b32
+test: packages-test vit-b32 npu-simulator
 	$(CARGO) test --workspace --no-fail-fast
+	$(MAKE) test-npu
 	$(CARGO) test --release --test backend_parity -- --ignored
+	$(MAKE) -C crates/hailort-sys/sim check
 
 # The hand-over between HailoRT's callbacks and their waiters, under every interleaving.
 loom: packages-build
 	RUSTFLAGS="--cfg loom" $(CARGO) test -p hailort --lib --target-dir target/loom
 
-lint: packages-build
+lint: packages-build packages-lint
+	shellcheck tools/hailo-clip-build-shim
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace -- -D warnings
 	$(CARGO) clippy --workspace --all-targets -- -D warnings $(TESTS_MAY)
@@ -44,6 +50,29 @@ lint: packages-build
 bench: packages-bench vit-b32
 	$(CARGO) build --release
 	./benches/run
+
+# How much of a simulated NPU's own rate the service delivers.
+NPU_MODELS := target/hailort-sim/vit
+bench-npu: packages-test vit-b32 npu-simulator
+	@test -e $(NPU_MODELS)/vit-b-32/model.yaml || $(PYTHON) crates/hailort-sys/sim/make-hef --no-network $(VIT_B32) $(NPU_MODELS)/vit-b-32
+	HAILO_CLIP_NPU_MODELS=$(CURDIR)/$(NPU_MODELS) $(CARGO) bench --bench npu
+
+# The simulated HailoRT for Hailo-8 and 8L (4.23.0) and for Hailo-10H (5.2.0), and the bundled model for both.
+npu-simulator: packages-test
+	$(MAKE) --no-print-directory -C crates/hailort-sys/sim VERSION=4.23.0 shim
+	$(MAKE) --no-print-directory -C crates/hailort-sys/sim VERSION=5.2.0 shim
+	$(MAKE) --no-print-directory -C crates/hailort-sys/sim models
+
+# The service's tests once more, on each simulated device.
+test-npu: npu-simulator
+	@set -e; for device in hailo8 hailo8l hailo10h; do echo "--- on a simulated $$device"; \
+	    HAILO_CLIP_TEST_DEVICE=$$device $(CARGO) test --no-fail-fast --test service --test dbus_tools --test cli_daemon; done
+
+# Accuracy and agreement of the bundled model on simulated devices, beside the CPU.
+npu-eval: packages-model npu-simulator
+	$(CARGO) build --release
+	$(PYTHON) models/demo/train/evaluate.py --write target/npu-accuracy
+	./tools/npu-accuracy target/npu-accuracy target/hailort-sim
 
 vit-b32: packages-test
 	@test -e $(VIT_B32)/model.yaml || $(PYTHON) benches/export_vit_b32.py $(VIT_B32)

@@ -54,7 +54,7 @@ async fn gdbus_classifies() {
         .args(["--method", "org.hailo.Clip1.Classify", &format!("[{}]", bytes.join(","))])
         .args(["['green', 'red']", "{'top_k': <1>, 'apply_softmax': <false>}"]));
     assert!(answer.starts_with("([('red', 0.99"), "{answer}");
-    assert!(answer.contains(&format!("'backend': <'{}'>", common::backend())), "{answer}");
+    assert!(answer.contains("'backend': <'cpu'>"), "{answer}");
 }
 
 /// The lines of an interface's element.

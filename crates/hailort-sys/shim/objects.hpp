@@ -28,11 +28,6 @@ namespace shim {
 struct Network {
     std::shared_ptr<hailort::InferModel> infer_model;
     std::optional<hailort::ConfiguredInferModel> configured;
-
-    ~Network()
-    {
-        configured.reset();
-    }
 };
 
 class VDevice : public Object {
