@@ -96,6 +96,11 @@ impl Machine {
         self.logger_path = "/nowhere";
     }
 
+    /// What the simulator has counted.
+    pub fn stats(&self) -> String {
+        fs::read_to_string(self.folder.path().join("stats")).unwrap_or_default()
+    }
+
     /// The folder of models with HEFs for the device.
     pub fn models() -> PathBuf {
         build().join("models")
@@ -147,6 +152,7 @@ impl Machine {
             .arg("--hardware-root")
             .arg(self.root())
             .env("HAILORT_LOGGER_PATH", self.logger_path)
-            .env("HAILO_SIM_CONTROL", self.control_file());
+            .env("HAILO_SIM_CONTROL", self.control_file())
+            .env("HAILO_SIM_STATS", self.folder.path().join("stats"));
     }
 }
