@@ -83,7 +83,7 @@ pub(super) async fn run(
         serving.spawn(async move { server.serve(listener, shutdown).await });
     }
     info!(version = env!("CARGO_PKG_VERSION"), http = addresses.join(" "), bus = %arguments.bus, "listening");
-    let mut loading = tokio::spawn({
+    let loading = tokio::spawn({
         let (engine, addresses) = (engine.clone(), addresses.clone());
         async move {
             // A failure is logged by the engine, and told to whoever asks.
@@ -116,23 +116,21 @@ pub(super) async fn run(
     drop(reload_requested);
     notify::stopping();
     info!(in_flight = engine.queue_depth(), "stopping");
-    loading.abort();
-    let _ = (&mut loading).await;
+    // First the doors: what comes from now on waits for the next instance, in the bus and in the sockets'
+    // backlogs. What came before is answered as ever, even if the model has yet to be loaded for it.
+    bus.give_up_name().await;
     shutdown.cancel();
-    let drained = engine.drain(DRAIN_LIMIT).await;
-    if !drained {
-        warn!(
-            in_flight = engine.queue_depth(),
-            "requests were cut off: no answer within {} s",
-            DRAIN_LIMIT.as_secs()
-        );
-    }
-    // The engine has answered; what is left is to write the last bytes.
-    let _ = tokio::time::timeout(Duration::from_secs(1), async {
-        while serving.join_next().await.is_some() {}
-        bus.stop().await;
+    let answered = tokio::time::timeout(DRAIN_LIMIT, async {
+        tokio::join!(async { while serving.join_next().await.is_some() {} }, bus.stop());
     })
     .await;
+    if answered.is_err() {
+        let limit = DRAIN_LIMIT.as_secs();
+        warn!(in_flight = engine.queue_depth(), "requests were cut off: no answer within {limit} s");
+    }
+    loading.abort();
+    let _ = loading.await;
+    engine.drain(Duration::ZERO).await;
     info!("stopped");
     outcome
 }
