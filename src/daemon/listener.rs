@@ -31,9 +31,7 @@ pub(super) async fn open(server: &config::Server) -> io::Result<Vec<Listener>> {
             io::ErrorKind::AddrNotAvailable => {
                 "this machine has no such address; change server.host".to_owned()
             }
-            io::ErrorKind::PermissionDenied => {
-                "ports below 1024 are reserved; change server.port".to_owned()
-            }
+            io::ErrorKind::PermissionDenied => "ports below 1024 are reserved; change server.port".to_owned(),
             _ => return error,
         };
         io::Error::new(error.kind(), format!("cannot listen on {host} port {port}: {hint}"))

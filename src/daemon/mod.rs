@@ -11,6 +11,7 @@ mod port;
 mod privileges;
 mod service;
 mod trial;
+mod watchdog;
 
 use std::{process::ExitCode, time::Duration};
 
