@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 use hailo_clip::http::{ApiKey, Listener, Server};
 use serde_json::Value;
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncReadExt, AsyncWriteExt},
     net::{UnixListener, UnixStream},
 };
 use tokio_util::sync::CancellationToken;
@@ -311,6 +311,44 @@ async fn a_stopping_server_answers_what_it_was_asked() {
     assert_eq!(status, 200);
     assert!(head.contains("connection: close"), "{head}");
     drop((busy, idle));
+    patiently(serving).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopping_server_takes_a_last_request_on_an_open_connection() {
+    let service =
+        Service::ready_with(|_, options| options.connections.farewell = Duration::from_secs(60)).await;
+    let mut open = service.connect().await;
+    send(&mut open, head("GET", "/health", &[])).await;
+    let (status, said, _) = read_answer(&mut open).await;
+    assert_eq!(status, 200);
+    assert!(!said.contains("connection: close"), "{said}");
+
+    let serving = service.stop();
+    send(&mut open, wire("/v1/classify", &classify_body(&["red"]))).await;
+    let (status, said, _) = read_answer(&mut open).await;
+    assert_eq!(status, 200);
+    assert!(said.contains("connection: close"), "{said}");
+    assert_eq!(read_to_close(&mut open).await, b"");
+    drop(open);
+    patiently(serving).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopping_server_does_not_wait_for_those_who_never_asked() {
+    let service = Service::ready_with(|_, options| options.connections.farewell = SHORT).await;
+    let mut silent = service.connect().await;
+    let mut halting = service.connect().await;
+    send(&mut halting, "GET /hea").await;
+    // Whoever came later is answered, so those two were accepted.
+    service.serves().await;
+    let serving = service.stop();
+    for stream in [&mut silent, &mut halting] {
+        let mut rest = Vec::new();
+        // Closed or, with an unread beginning, reset.
+        let _ = patiently(stream.read_to_end(&mut rest)).await;
+        assert_eq!(rest, b"");
+    }
     patiently(serving).await.unwrap();
 }
 

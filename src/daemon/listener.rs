@@ -1,11 +1,16 @@
 //! The sockets that HTTP is served on: those that systemd passes, else one of our own.
 
-use std::io;
+use std::{env, io, path::Path};
 
 use listenfd::ListenFd;
 use tokio::net::{TcpListener, UnixListener};
+use tracing::warn;
 
+use super::port;
 use crate::{config, http::Listener};
+
+/// `FileDescriptorName=` of the sockets that are served; the second is for those an administrator adds.
+const NAMES: [&str; 2] = ["http", "http-unix"];
 
 /// All listening sockets. With socket activation `server.host` and `server.port` are the unit's business.
 ///
@@ -16,24 +21,35 @@ pub(super) async fn open(server: &config::Server) -> io::Result<Vec<Listener>> {
     if !passed.is_empty() {
         return Ok(passed);
     }
-    let address = (server.host, server.port);
-    let listener = TcpListener::bind(address).await.map_err(|error| {
+    let (host, port) = (server.host, server.port);
+    let listener = TcpListener::bind((host, port)).await.map_err(|error| {
         let hint = match error.kind() {
-            io::ErrorKind::AddrInUse => "another program listens there; stop it or change server.port",
-            io::ErrorKind::AddrNotAvailable => "this machine has no such address; change server.host",
-            io::ErrorKind::PermissionDenied => "ports below 1024 are reserved; change server.port",
+            io::ErrorKind::AddrInUse => {
+                let holder = port::holder(port, Path::new("/proc"));
+                format!("{holder}; stop it, or change server.port")
+            }
+            io::ErrorKind::AddrNotAvailable => {
+                "this machine has no such address; change server.host".to_owned()
+            }
+            io::ErrorKind::PermissionDenied => "ports below 1024 are reserved; change server.port".to_owned(),
             _ => return error,
         };
-        let (host, port) = address;
         io::Error::new(error.kind(), format!("cannot listen on {host} port {port}: {hint}"))
     })?;
     Ok(vec![Listener::Tcp(listener)])
 }
 
 fn passed_by_systemd() -> io::Result<Vec<Listener>> {
+    let names = env::var("LISTEN_FDNAMES").unwrap_or_default();
+    let mut names = names.split(':').filter(|name| !name.is_empty());
     let mut passed = ListenFd::from_env();
     let mut listeners = Vec::with_capacity(passed.len());
     for index in 0..passed.len() {
+        // Without any name, as from other programs that pass sockets, all are taken.
+        if let Some(name) = names.next().filter(|name| !NAMES.contains(name)) {
+            warn!("the socket {name:?} is not served: its FileDescriptorName= should be \"{}\"", NAMES[0]);
+            continue;
+        }
         // A socket of another kind is left where it is, for the next question.
         if let Ok(Some(tcp)) = passed.take_tcp_listener(index) {
             tcp.set_nonblocking(true)?;

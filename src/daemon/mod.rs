@@ -7,11 +7,13 @@ mod listener;
 mod loader;
 mod logging;
 mod notify;
+mod port;
 mod privileges;
 mod service;
 mod trial;
+mod watchdog;
 
-use std::process::ExitCode;
+use std::{process::ExitCode, time::Duration};
 
 use clap::Parser;
 
@@ -20,6 +22,8 @@ use crate::config;
 
 /// Exit code for a configuration that cannot be used (`EX_CONFIG` of sysexits.h).
 const EXIT_CONFIG: u8 = 78;
+/// Longest wait for work that cannot be broken off, at the very end.
+const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
 
 /// Runs the daemon until it is told to stop.
 ///
@@ -55,7 +59,10 @@ pub fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(service::run(&arguments, loaded.settings, &log_level)) {
+    let outcome = runtime.block_on(service::run(&arguments, loaded.settings, &log_level));
+    // A model that is still being loaded keeps nobody from stopping.
+    runtime.shutdown_timeout(SHUTDOWN_LIMIT);
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");

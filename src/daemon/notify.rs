@@ -1,6 +1,8 @@
 //! What systemd is told. Outside systemd (`NOTIFY_SOCKET` unset) nothing happens.
 
-use libsystemd::daemon::{NotifyState, notify};
+use std::time::Duration;
+
+use libsystemd::daemon::{NotifyState, notify, watchdog_enabled};
 use nix::time::{ClockId, clock_gettime};
 use tracing::debug;
 
@@ -23,6 +25,23 @@ pub(super) fn reloading() {
         states.push(NotifyState::Other(format!("MONOTONIC_USEC={microseconds}")));
     }
     send(&states);
+}
+
+/// The service works on what it was told to do, and needs so much more time for it.
+pub(super) fn extend_timeout(by: Duration) {
+    send(&[NotifyState::Other(format!("EXTEND_TIMEOUT_USEC={}", by.as_micros()))]);
+}
+
+/// How often the watchdog wants to be fed, if there is one.
+pub(super) fn watchdog_interval() -> Option<Duration> {
+    // Twice as often as it looks.
+    let interval = watchdog_enabled(false)? / 2;
+    (!interval.is_zero()).then_some(interval)
+}
+
+/// The service is alive.
+pub(super) fn alive() {
+    send(&[NotifyState::Watchdog]);
 }
 
 /// The service is about to stop.

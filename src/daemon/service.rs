@@ -8,6 +8,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::StreamExt;
 use thiserror::Error;
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -17,7 +18,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{arguments::Arguments, listener, loader, logging::LogLevelHandle, notify, privileges};
+use super::{arguments::Arguments, listener, loader, logging::LogLevelHandle, notify, privileges, watchdog};
 use crate::{
     backend::Host,
     config::{self, ConfigErrors, Settings},
@@ -83,18 +84,32 @@ pub(super) async fn run(
         serving.spawn(async move { server.serve(listener, shutdown).await });
     }
     info!(version = env!("CARGO_PKG_VERSION"), http = addresses.join(" "), bus = %arguments.bus, "listening");
-    let mut loading = tokio::spawn({
+    let loading = tokio::spawn({
         let (engine, addresses) = (engine.clone(), addresses.clone());
         async move {
             // A failure is logged by the engine, and told to whoever asks.
-            let _ = engine.load().await;
+            let _ = with_more_time(engine.load()).await;
             notify::ready(&status_line(&engine, &addresses));
         }
     });
 
+    let mut signs_of_life = JoinSet::new();
+    signs_of_life.spawn(follow_status(engine.clone(), addresses.clone()));
+    if let Some(interval) = notify::watchdog_interval() {
+        let due = watchdog::every(interval);
+        let (running, timeout) = (engine.clone(), engine.clone());
+        let device_timeout = move || timeout.settings().clip.device_timeout;
+        signs_of_life.spawn(watchdog::feed(
+            due,
+            move || running.longest_batch(),
+            device_timeout,
+            notify::alive,
+        ));
+    }
+
     let reload = async || {
         notify::reloading();
-        let result = reload(&arguments.config, &engine, &options, log_level).await;
+        let result = with_more_time(reload(&arguments.config, &engine, &options, log_level)).await;
         notify::ready(&status_line(&engine, &addresses));
         result
     };
@@ -112,27 +127,26 @@ pub(super) async fn run(
         }
     };
 
+    signs_of_life.abort_all();
     // Whoever asks for a reload now is told that the service stops.
     drop(reload_requested);
     notify::stopping();
     info!(in_flight = engine.queue_depth(), "stopping");
-    loading.abort();
-    let _ = (&mut loading).await;
+    // First the doors: what comes from now on waits for the next instance, in the bus and in the sockets'
+    // backlogs. What came before is answered as ever, even if the model has yet to be loaded for it.
+    bus.give_up_name().await;
     shutdown.cancel();
-    let drained = engine.drain(DRAIN_LIMIT).await;
-    if !drained {
-        warn!(
-            in_flight = engine.queue_depth(),
-            "requests were cut off: no answer within {} s",
-            DRAIN_LIMIT.as_secs()
-        );
-    }
-    // The engine has answered; what is left is to write the last bytes.
-    let _ = tokio::time::timeout(Duration::from_secs(1), async {
-        while serving.join_next().await.is_some() {}
-        bus.stop().await;
+    let answered = tokio::time::timeout(DRAIN_LIMIT, async {
+        tokio::join!(async { while serving.join_next().await.is_some() {} }, bus.stop());
     })
     .await;
+    if answered.is_err() {
+        let limit = DRAIN_LIMIT.as_secs();
+        warn!(in_flight = engine.queue_depth(), "requests were cut off: no answer within {limit} s");
+    }
+    loading.abort();
+    let _ = loading.await;
+    engine.drain(Duration::ZERO).await;
     info!("stopped");
     outcome
 }
@@ -200,6 +214,29 @@ fn http_options(settings: &Settings) -> Result<Arc<http::Options>, ServiceError>
     };
     let hostname = nix::unistd::gethostname().map_err(io::Error::from)?.to_string_lossy().into_owned();
     Ok(Arc::new(http::Options::new(settings, keys, hostname)))
+}
+
+/// Does `work` that takes as long as a model takes to load, and keeps systemd from losing patience.
+async fn with_more_time<T>(work: impl Future<Output = T>) -> T {
+    let due = watchdog::every(watchdog::EXTENSION_INTERVAL).take(watchdog::EXTENSIONS);
+    watchdog::extend_while(work, due, || notify::extend_timeout(watchdog::EXTENSION)).await
+}
+
+/// Keeps the line that `systemctl status` shows true.
+async fn follow_status(engine: Engine, addresses: Vec<String>) {
+    let mut status = engine.status();
+    let mut shown = String::new();
+    loop {
+        status.mark_unchanged();
+        let line = status_line(&engine, &addresses);
+        if line != shown {
+            notify::status(&line);
+            shown = line;
+        }
+        if status.changed().await.is_err() {
+            return;
+        }
+    }
 }
 
 /// What `systemctl status` shows.

@@ -18,7 +18,11 @@ mod properties;
 use std::{sync::Arc, time::Duration};
 
 use thiserror::Error as ThisError;
-use tokio::{sync::mpsc, task::JoinSet};
+use tokio::{
+    sync::mpsc,
+    task::JoinSet,
+    time::{sleep, timeout},
+};
 use tracing::debug;
 use zbus::{
     Connection,
@@ -45,6 +49,8 @@ use crate::engine::Engine;
 pub const NAME: &str = "org.hailo.Clip1";
 /// The service's only object.
 pub const PATH: &str = "/org/hailo/Clip1";
+/// Longest time for calls that have come to be taken up.
+const SETTLING: Duration = Duration::from_millis(200);
 
 /// What the facade allows beyond the settings that the engine keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -155,12 +161,31 @@ impl Facade {
         self.connection.closed().await;
     }
 
-    /// Gives up the name, so that no further calls come, and returns when those in flight are answered.
-    pub async fn stop(mut self) {
+    /// Gives up the name: from now on the bus keeps calls for the next instance, and starts it if need be.
+    pub async fn give_up_name(&self) {
         if let Err(error) = self.connection.release_name(NAME).await {
             debug!(%error, "the D-Bus name could not be released");
         }
+    }
+
+    /// Gives up the name if that was not done before, and returns when all calls that came are answered.
+    pub async fn stop(mut self) {
+        self.give_up_name().await;
+        self.settle().await;
         self.tasks.shutdown().await;
         self.connection.graceful_shutdown().await;
+    }
+
+    /// Waits until every call that the bus delivered has been taken up: zbus passes them on from a queue,
+    /// which is lost with the connection. A call to ourselves comes last in that queue.
+    async fn settle(&self) {
+        let Some(name) = self.connection.unique_name().cloned() else { return };
+        let peer = Some("org.freedesktop.DBus.Peer");
+        let ping = self.connection.call_method(Some(name), "/", peer, "Ping", &());
+        if !matches!(timeout(SETTLING, ping).await, Ok(Ok(_))) {
+            // A bus with a policy does not let everybody call everybody. The queue is a matter of
+            // milliseconds.
+            sleep(SETTLING).await;
+        }
     }
 }

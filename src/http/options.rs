@@ -35,6 +35,8 @@ pub struct ConnectionLimits {
     pub write_timeout: Duration,
     /// How long a client that was refused may go on sending, so that it comes to read the answer.
     pub linger: Duration,
+    /// How long the server, once it stops, waits for a last request on a connection that has been silent.
+    pub farewell: Duration,
 }
 
 impl Options {
@@ -60,6 +62,7 @@ impl Default for ConnectionLimits {
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
             linger: Duration::from_secs(5),
+            farewell: Duration::from_secs(1),
         }
     }
 }

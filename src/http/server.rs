@@ -1,9 +1,24 @@
 //! Connections: accepting them, their limits, their end.
 
-use std::{future::poll_fn, io, sync::Arc, time::Duration};
+use std::{
+    convert::Infallible,
+    future::poll_fn,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
-use axum::Router;
-use hyper::server::conn::http1;
+use axum::{
+    Router,
+    http::{HeaderValue, header},
+};
+use hyper::{
+    server::conn::http1,
+    service::{Service, service_fn},
+};
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
@@ -70,6 +85,9 @@ impl Server {
 
     /// Serves until `shutdown`, then stops listening, answers what has been asked, and returns.
     ///
+    /// Connections that were not accepted stay in the backlog, for whoever else has the socket. Those that
+    /// were get a last answer, which says that it is the last.
+    ///
     /// How long the last answers may take is the caller's to limit: dropping the future cuts the
     /// connections.
     pub async fn serve(&self, listener: Listener, shutdown: CancellationToken) {
@@ -105,26 +123,53 @@ impl Server {
     }
 }
 
+/// A client may send a request on an open connection at any time, at the very moment of its close as well,
+/// and cannot know then whether that was taken up. So at the end of the service a connection is not closed
+/// but by its next answer, which says so; only one that stays silent for all of the farewell is just closed.
 async fn serve_connection<S>(stream: S, router: Router, limits: ConnectionLimits, shutdown: CancellationToken)
 where
     S: AsyncRead + AsyncWrite + Send + 'static,
 {
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(limits.write_timeout));
+    let asked = AtomicBool::new(false);
+    let router = TowerToHyperService::new(router);
+    let service = service_fn(|request| {
+        asked.store(true, Ordering::Relaxed);
+        let answer = router.call(request);
+        Box::pin(async {
+            let mut answer = answer.await?;
+            if shutdown.is_cancelled() {
+                answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+            }
+            Ok::<_, Infallible>(answer)
+        })
+    });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_header_size(MAX_HEADER_BYTES)
-        .serve_connection(TokioIo::new(Box::pin(stream)), TowerToHyperService::new(router));
+        .serve_connection(TokioIo::new(Box::pin(stream)), service);
+    let farewell = async {
+        shutdown.cancelled().await;
+        sleep(limits.farewell).await;
+    };
     let served = tokio::select! {
         served = poll_fn(|cx| connection.poll_without_shutdown(cx)) => served,
-        () = shutdown.cancelled() => {
+        () = farewell => {
+            if !asked.load(Ordering::Relaxed) {
+                // hyper would go on waiting for the first request.
+                return;
+            }
             Pin::new(&mut connection).graceful_shutdown();
             poll_fn(|cx| connection.poll_without_shutdown(cx)).await
         }
     };
     match served {
-        Ok(()) => linger(connection.into_parts().io.into_inner(), limits.linger).await,
+        Ok(()) => {
+            let limit = if shutdown.is_cancelled() { limits.farewell } else { limits.linger };
+            linger(connection.into_parts().io.into_inner(), limit).await;
+        }
         Err(error) => tracing::debug!("connection ended: {error}"),
     }
 }

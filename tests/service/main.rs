@@ -12,3 +12,4 @@ mod life;
 mod limits;
 mod manage;
 mod replaced;
+mod restart;
