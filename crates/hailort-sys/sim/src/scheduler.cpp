@@ -214,6 +214,7 @@ void Scheduler::run_batch(
     }
     good -= failure != HAILO_SUCCESS;
 
+    const Counted<Counter::running_batches> running;
     // Back to back, a batch starts when the one before it is due, however late this thread woke up.
     const auto start = std::max(free_at, batch.front().arrival);
     const bool timed = now->timed || !queue->network;

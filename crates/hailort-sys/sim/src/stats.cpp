@@ -20,7 +20,7 @@ namespace {
 
 constexpr size_t COUNT = static_cast<size_t>(Counter::count);
 constexpr std::array<const char *, COUNT> NAMES = { "frames", "failed_frames", "stuck_frames", "batches", "busy_us", "vdevices",
-    "infer_models", "configured_models", "threads" };
+    "infer_models", "configured_models", "running_batches", "threads" };
 constexpr size_t LARGEST_BATCH = 32;
 
 struct Counters {

@@ -14,6 +14,7 @@ enum class Counter {
     vdevices,
     infer_models,
     configured_models,
+    running_batches,
     threads,
     count
 };
