@@ -119,7 +119,7 @@ logging: {level: Warning}
     assert_eq!(settings.performance.request_timeout, Duration::from_millis(2500));
     assert_eq!(settings.performance.idle_unload, Some(Duration::from_secs(600)));
     assert_eq!(settings.resource_limits.memory_max, "3G");
-    assert_eq!(settings.resource_limits.cpu_quota, "150%");
+    assert_eq!(settings.resource_limits.cpu_quota.as_deref(), Some("150%"));
     assert_eq!(settings.logging.level, LogLevel::Warn);
 }
 
