@@ -156,7 +156,7 @@ fn a_second_run_changes_nothing_and_leaves_nothing_else() {
 /// No drop-in, one line, exit code 0.
 fn assert_defaults_stay(machine: &Machine, expected: &str) {
     let message = machine.generate();
-    assert!(message.starts_with("<3>hailo-clip-generator: "), "{message}");
+    assert!(message.starts_with("<3>"), "{message}");
     assert!(message.contains(expected), "{message}");
     assert_eq!(message.lines().count(), 1, "{message}");
     assert_eq!([SOCKET, SERVICE].map(|path| machine.dropin(path)), [None, None]);
@@ -193,7 +193,7 @@ fn a_folder_for_a_file_leaves_the_packaged_units() {
 fn port_0_is_told_and_keeps_the_packaged_socket() {
     let machine = Machine::with("server: {port: 0}");
     let message = machine.generate();
-    assert!(message.starts_with("<4>hailo-clip-generator: server.port is 0"), "{message}");
+    assert!(message.starts_with("<4>server.port is 0"), "{message}");
     assert_eq!(machine.dropin(SOCKET), None);
     assert!(machine.dropin(SERVICE).is_some());
 }
@@ -204,7 +204,7 @@ fn a_folder_that_cannot_be_written_is_told() {
     machine.write("run/systemd/generator", "a file");
     let output =
         Command::new(PROGRAM).arg("--root").arg(machine.0.path()).arg(machine.generated()).output().unwrap();
-    assert!(said(&output).starts_with("<3>hailo-clip-generator: cannot write to "));
+    assert!(said(&output).starts_with("<3>cannot write to "));
 }
 
 #[test]
@@ -231,9 +231,7 @@ fn an_edited_port_reloads_and_reopens() {
 
     let message = machine.sync();
     assert!(
-        message.contains(&format!(
-            "<5>hailo-clip-generator: hailo-clip.socket is restarted to listen on 127.0.0.1:{new_port}"
-        )),
+        message.contains(&format!("<5>hailo-clip.socket is restarted to listen on 127.0.0.1:{new_port}")),
         "{message}"
     );
     assert_eq!(machine.calls(), ["daemon-reload", SHOW, RESTART]);
@@ -309,9 +307,7 @@ fn failures_of_systemctl_are_told_and_stop_nothing() {
     fs::set_permissions(machine.path("bin/systemctl"), fs::Permissions::from_mode(0o755)).unwrap();
     let message = machine.sync();
     assert!(
-        message.contains(
-            "<4>hailo-clip-generator: \"systemctl daemon-reload\" failed: Failed to connect to bus: no;"
-        ),
+        message.contains("<4>\"systemctl daemon-reload\" failed: Failed to connect to bus: no;"),
         "{message}"
     );
 

@@ -13,13 +13,19 @@ mod trial;
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use self::arguments::Arguments;
 use crate::config;
 
 /// Exit code for a configuration that cannot be used (`EX_CONFIG` of sysexits.h).
 const EXIT_CONFIG: u8 = 78;
+
+/// The command line, for its man page.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
 
 /// Runs the daemon until it is told to stop.
 ///

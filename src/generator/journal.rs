@@ -51,7 +51,7 @@ impl Journal {
         });
         if !matches!(sent, Some(Ok(()))) {
             // If this fails, too, there is nobody left to tell.
-            let _ = writeln!(std::io::stderr(), "<{priority}>hailo-clip-generator: {message}");
+            let _ = writeln!(std::io::stderr(), "<{priority}>{message}");
         }
     }
 }
