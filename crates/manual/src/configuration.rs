@@ -1,6 +1,6 @@
 //! `hailo-clip.yaml(5)`, from the comments of the packaged file.
 
-use roff::{Roff, bold, roman};
+use roff::{bold, roman};
 
 use crate::page;
 
@@ -34,10 +34,9 @@ pub(crate) fn page(file: &str) -> String {
                 };
                 page::entry(&mut page, [bold(key), roman(format!(" {default}"))]);
             } else {
-                page.control("SH", [key.to_uppercase().as_str()]);
-                page.text([roman(format!("Section {key}. "))]);
+                page.control("SH", [format!("SECTION {key}").as_str()]);
             }
-            page::prose(&mut page, comment.drain(..));
+            page::prose(&mut page, comment.drain(..).map(without_old_name));
         } else if commented && !in_file_head {
             comment.push(text);
         } else if line.is_empty() && in_file_head {
@@ -45,7 +44,12 @@ pub(crate) fn page(file: &str) -> String {
             in_file_head = false;
         }
     }
-    page::finish(&page)
+    page.to_roff()
+}
+
+/// What the file says of a key of the replaced service, without the key.
+fn without_old_name(line: &str) -> &str {
+    line.strip_prefix("Was: ").and_then(|line| line.split_once(". ")).map_or(line, |(_, rest)| rest)
 }
 
 /// A line such as `port: 5000`.

@@ -38,7 +38,7 @@ pub(crate) fn page(xml: &str) -> String {
             member.add(line);
         }
     }
-    page::finish(&page)
+    page.to_roff()
 }
 
 /// A method, signal or property.

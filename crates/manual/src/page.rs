@@ -11,15 +11,11 @@ pub(crate) fn head(name: &str, section: &str, summary: &str) -> Roff {
         _ => "System Administration",
     };
     let mut page = Roff::new();
-    page.control("TH", [name, section, "", source, manual]);
+    // No date: the same source always gives the same page.
+    page.control("TH", [name, section, " ", source, manual]);
     page.control("SH", ["NAME"]);
     page.text([roman(format!("{name} - {summary}"))]);
     page
-}
-
-/// A page's text, hyphens as the ASCII ones that people copy.
-pub(crate) fn finish(page: &Roff) -> String {
-    page.to_roff()
 }
 
 /// Text whose paragraphs are parted by empty lines. A line that begins with `word: ` begins a paragraph

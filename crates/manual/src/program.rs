@@ -8,10 +8,10 @@ use crate::page;
 
 /// The page from the name to what `--help` says last.
 pub(crate) fn page(command: Command, section: &str) -> String {
-    let mut command = command.disable_help_subcommand(true);
+    let mut command = command.disable_help_subcommand(true).subcommand_value_name("COMMAND");
     command.build();
     let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-    let mut text = page::finish(&page::head(command.get_name(), section, &about));
+    let mut text = page::head(command.get_name(), section, &about).to_roff();
     let name = command.get_name().to_owned();
     text += &described(&command, "SH", false);
     for path in subcommands(&command, &name) {
@@ -32,7 +32,7 @@ fn subcommands(command: &Command, name: &str) -> Vec<String> {
         }
         let mut heading = Roff::new();
         heading.control("SH", [name.to_uppercase().as_str()]);
-        sections.push(page::finish(&heading) + &described(subcommand, "SS", true) + &last(subcommand, "SS"));
+        sections.push(heading.to_roff() + &described(subcommand, "SS", true) + &last(subcommand, "SS"));
     }
     sections
 }
@@ -85,7 +85,7 @@ fn last(command: &Command, heading: &str) -> String {
         }
     }
     end(&mut page, &mut columns);
-    page::finish(&page)
+    page.to_roff()
 }
 
 /// Ends lines that stand as they are.
