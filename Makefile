@@ -13,7 +13,7 @@ TESTS_MAY := -A clippy::unwrap_used -A clippy::cast_possible_truncation
 help:
 	@echo "make demo        classify sample pictures through every door"
 	@echo "make test        all tests"
-	@echo "make lint        format, clippy, documentation, dependencies"
+	@echo "make lint        format, clippy, documentation, dependencies, debian/copyright"
 	@echo "make man         man pages and shell completions"
 	@echo "make bench       figures beside ONNX Runtime"
 	@echo "make demo-eval   accuracy of the bundled model"
@@ -41,6 +41,7 @@ lint: packages-build
 	$(CARGO) clippy --workspace --all-targets -- -D warnings $(TESTS_MAY)
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps --document-private-items
 	./tools/cargo-deny
+	./tools/copyright --check
 
 # One program writes both: target/man/*.gz and target/completions/.
 man: packages-build
