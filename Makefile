@@ -8,15 +8,16 @@ export HAILO_CLIP_VIT_B32 := $(CURDIR)/$(VIT_B32)
 # Tests may fail where they stand.
 TESTS_MAY := -A clippy::unwrap_used -A clippy::cast_possible_truncation
 
-.PHONY: help demo test test-npu loom lint bench bench-npu npu-simulator npu-eval vit-b32 demo-eval demo-train clean
+.PHONY: help demo test test-npu loom lint man completions bench bench-npu npu-simulator npu-eval vit-b32 demo-eval demo-train clean
 
 help:
 	@echo "make demo        classify sample pictures through every door"
 	@echo "make test        all tests"
-	@echo "make lint        format, clippy, documentation, dependencies"
+	@echo "make lint        format, clippy, documentation, dependencies, debian/copyright"
 	@echo "make test-npu    the service's tests on simulated Hailo devices (part of make test)"
 	@echo "make bench-npu   how much of a simulated device's rate the service delivers"
 	@echo "make npu-eval    accuracy on simulated devices beside the CPU"
+	@echo "make man         man pages and shell completions"
 	@echo "make bench       figures beside ONNX Runtime"
 	@echo "make demo-eval   accuracy of the bundled model"
 	@echo "make demo-train  train the bundled model again (about half an hour)"
@@ -46,6 +47,15 @@ lint: packages-build packages-lint
 	$(CARGO) clippy --workspace --all-targets -- -D warnings $(TESTS_MAY)
 	RUSTDOCFLAGS="-D warnings -A rustdoc::private_intra_doc_links" $(CARGO) doc --workspace --no-deps --document-private-items
 	./tools/cargo-deny
+	./tools/copyright --check
+
+# One program writes both: target/man/*.gz and target/completions/.
+man: packages-build
+	rm -rf target/man target/completions
+	$(CARGO) run --release -p manual -- target/man target/completions
+	gzip -9n target/man/*
+
+completions: man
 
 bench: packages-bench vit-b32
 	$(CARGO) build --release

@@ -10,6 +10,7 @@
 //! | `yaml` | YAML with limits and errors of one line |
 //! | [`model`] | model bundles on disk |
 //! | [`config`] | the configuration file, validated |
+//! | [`generator`] | drop-ins for systemd from the configuration |
 //! | [`backend`] | the encoders: CPU, later Hailo |
 //! | [`engine`] | admission, batching, deadlines, caches, life cycle |
 //! | [`dbus`], [`http`] | facades: decode, one engine call, encode |
@@ -26,6 +27,7 @@ pub mod config;
 pub mod daemon;
 pub mod dbus;
 pub mod engine;
+pub mod generator;
 pub mod http;
 pub mod model;
 mod yaml;

@@ -91,7 +91,7 @@ fn a_wrong_value_is_answered_with_the_right_ones() {
         ),
         (
             "resource_limits: {cpu_quota: 80}",
-            "resource_limits.cpu_quota must be a whole percentage of one core, 5% to 10000%, such as 80% or 400%, not the number 80",
+            "resource_limits.cpu_quota must be auto, or a whole percentage of one core, 5% to 10000%, such as 80% or 400%, not the number 80",
         ),
         ("server: 5", "server must be a section of keys, not the number 5"),
         ("- server", "expected sections of keys such as 'server:', found a list"),

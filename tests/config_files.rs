@@ -94,6 +94,7 @@ fn the_replaced_services_file_works_unchanged() {
     expected.clip.batch_size = 1;
     expected.clip.logit_scale = Some(100.0);
     expected.performance.max_queue_size = 10;
+    expected.resource_limits.cpu_quota = Some("80%".to_owned());
     expected.logging.format = LogFormat::Json;
     assert_eq!(loaded.settings, expected);
 }
@@ -119,7 +120,7 @@ logging: {level: Warning}
     assert_eq!(settings.performance.request_timeout, Duration::from_millis(2500));
     assert_eq!(settings.performance.idle_unload, Some(Duration::from_secs(600)));
     assert_eq!(settings.resource_limits.memory_max, "3G");
-    assert_eq!(settings.resource_limits.cpu_quota, "150%");
+    assert_eq!(settings.resource_limits.cpu_quota.as_deref(), Some("150%"));
     assert_eq!(settings.logging.level, LogLevel::Warn);
 }
 

@@ -73,7 +73,7 @@ prop_compose! {
         warmup in 0u32..=100,
         idle in option::of(1u64..=604_800),
         memory in select(vec!["3G", "50%", "infinity", "268435456", "512M"]),
-        quota in 5u32..=10_000,
+        quota in option::of(5u32..=10_000),
         level in select(vec![LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug, LogLevel::Trace]),
         format in select(vec![LogFormat::Text, LogFormat::Json]),
     ) -> Settings {
@@ -87,8 +87,10 @@ prop_compose! {
             warmup_iterations: warmup,
             idle_unload: idle.map(Duration::from_secs),
         };
-        settings.resource_limits =
-            config::ResourceLimits { memory_max: memory.to_owned(), cpu_quota: format!("{quota}%") };
+        settings.resource_limits = config::ResourceLimits {
+            memory_max: memory.to_owned(),
+            cpu_quota: quota.map(|quota| format!("{quota}%")),
+        };
         settings.logging = config::Logging { level, format };
         settings
     }

@@ -6,11 +6,12 @@ use std::{
 };
 
 /// From the top down; each layer with those of its own height that it may not import either.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 10] = [
     &["yaml"],
     &["clip"],
     &["model"],
     &["config"],
+    &["generator"],
     &["backend"],
     &["engine"],
     &["dbus", "http"],

@@ -19,7 +19,7 @@ mod status;
 
 use std::{io, process::ExitCode, time::Duration};
 
-use clap::{ColorChoice, Parser, Subcommand};
+use clap::{ColorChoice, CommandFactory, Parser, Subcommand};
 use thiserror::Error;
 
 use self::{
@@ -132,6 +132,12 @@ impl Failure {
             Self::Output(_) => Exit::BadInput,
         }
     }
+}
+
+/// The command line, for its man page and for shells.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command that the process's arguments ask for.

@@ -70,7 +70,7 @@ struct Performance {
 #[derive(Serialize)]
 struct ResourceLimits<'a> {
     memory_max: &'a str,
-    cpu_quota: &'a str,
+    cpu_quota: OrAuto<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -143,7 +143,7 @@ impl<'a> From<&'a Settings> for File<'a> {
             },
             resource_limits: ResourceLimits {
                 memory_max: &resource_limits.memory_max,
-                cpu_quota: &resource_limits.cpu_quota,
+                cpu_quota: resource_limits.cpu_quota.as_deref().into(),
             },
             logging: Logging {
                 level: match logging.level {

@@ -57,7 +57,7 @@ impl Default for Settings {
                 warmup_iterations: 0,
                 idle_unload: None,
             },
-            resource_limits: ResourceLimits { memory_max: "3G".to_owned(), cpu_quota: "80%".to_owned() },
+            resource_limits: ResourceLimits { memory_max: "3G".to_owned(), cpu_quota: None },
             logging: Logging { level: LogLevel::Info, format: LogFormat::Text },
         }
     }
@@ -150,8 +150,8 @@ pub struct Performance {
 pub struct ResourceLimits {
     /// `MemoryMax=`: bytes, or a number with K, M, G or T, or a percentage, or `infinity`.
     pub memory_max: String,
-    /// `CPUQuota=`: a percentage of one core.
-    pub cpu_quota: String,
+    /// `CPUQuota=`: a percentage of one core; none: the machine decides.
+    pub cpu_quota: Option<String>,
 }
 
 /// `logging`

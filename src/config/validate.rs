@@ -177,13 +177,14 @@ fn resource_limits(reader: &mut Reader, limits: &mut ResourceLimits) {
             }
         }
     }
+    reader.accept_auto("resource_limits.cpu_quota");
     if let Some(node) = reader.take("resource_limits.cpu_quota") {
         match scalar_text(&node.value).as_deref().and_then(cpu_quota) {
-            Some(quota) => limits.cpu_quota = quota,
+            Some(quota) => limits.cpu_quota = Some(quota),
             None => {
                 let message = format!(
-                    "resource_limits.cpu_quota must be a whole percentage of one core, 5% to 10000%, such as \
-                     80% or 400%, not {}",
+                    "resource_limits.cpu_quota must be auto, or a whole percentage of one core, 5% to 10000%, \
+                     such as 80% or 400%, not {}",
                     node.value.describe()
                 );
                 reader.error(&node, message);

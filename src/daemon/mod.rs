@@ -15,7 +15,7 @@ mod watchdog;
 
 use std::{process::ExitCode, time::Duration};
 
-use clap::Parser;
+use clap::{CommandFactory, Parser};
 
 use self::arguments::Arguments;
 use crate::config;
@@ -24,6 +24,12 @@ use crate::config;
 const EXIT_CONFIG: u8 = 78;
 /// Longest wait for work that cannot be broken off, at the very end.
 const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
+
+/// The command line, for its man page.
+#[must_use]
+pub fn command() -> clap::Command {
+    Arguments::command()
+}
 
 /// Runs the daemon until it is told to stop.
 ///
