@@ -36,7 +36,7 @@ pub(super) enum ServiceError {
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
     #[error("cannot give up privileges: {0}")]
-    Privileges(#[from] caps::errors::CapsError),
+    Privileges(#[from] privileges::PrivilegesError),
     #[error(transparent)]
     ApiKeys(#[from] ApiKeysError),
     #[error(transparent)]

@@ -56,6 +56,7 @@ fn a_missing_bus_and_a_taken_port_are_named() {
     let bus = Bus::start();
     let log = run(port, &bus.address);
     assert!(log.contains(&port.to_string()) && log.contains("server.port"), "{log}");
+    assert!(log.contains(&format!("(process {}) listens there", std::process::id())), "{log}");
 }
 
 #[test]

@@ -261,24 +261,55 @@ async fn no_request_is_lost_while_the_daemon_is_restarted() {
     daemon.stop();
 }
 
+/// The daemon with what systemd hears of it.
+fn heard(machine: &Machine, mut daemon: Command) -> (Running, UnixDatagram) {
+    let path = machine.folder.path().join("notify");
+    let messages = UnixDatagram::bind(&path).unwrap();
+    messages.set_read_timeout(Some(PATIENCE)).unwrap();
+    (Running(daemon.env("NOTIFY_SOCKET", &path).spawn().unwrap()), messages)
+}
+
+/// Reads messages up to the first one that begins so, and gives all.
+fn messages_until(messages: &UnixDatagram, beginning: &str) -> Vec<String> {
+    let mut all = Vec::new();
+    let mut buffer = [0; 4096];
+    loop {
+        let length = messages.recv(&mut buffer).unwrap();
+        let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        let last = message.starts_with(beginning);
+        all.push(message);
+        if last {
+            return all;
+        }
+    }
+}
+
 #[test]
 fn sockets_are_told_apart_by_their_names() {
     let machine = Machine::start();
-    let notify = machine.folder.path().join("notify");
-    let messages = UnixDatagram::bind(&notify).unwrap();
-    messages.set_read_timeout(Some(PATIENCE)).unwrap();
-    let daemon = Running(machine.daemon("metrics:http-unix").env("NOTIFY_SOCKET", &notify).spawn().unwrap());
-    let mut buffer = [0; 4096];
-    let ready = loop {
-        let length = messages.recv(&mut buffer).unwrap();
-        let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
-        if message.starts_with("READY=1") {
-            break message;
-        }
-    };
+    let (daemon, messages) = heard(&machine, machine.daemon("metrics:http-unix"));
+    let ready = messages_until(&messages, "READY=1").pop().unwrap();
     assert!(ready.contains("http.sock") && !ready.contains(&machine.http()), "{ready}");
     ask(&mut *unix(&machine.http_unix()));
     daemon.stop();
     let log = machine.log();
     assert!(log.contains("\"metrics\"") && log.contains("FileDescriptorName="), "{log}");
+}
+
+#[test]
+fn systemd_sees_signs_of_life() {
+    let machine = Machine::start();
+    let mut command = machine.daemon("http:http");
+    command.env("WATCHDOG_USEC", "100000");
+    let (daemon, messages) = heard(&machine, command);
+    let while_loading = messages_until(&messages, "READY=1");
+    let said = |what: &str| while_loading.iter().any(|message| message.starts_with(what));
+    assert!(said("EXTEND_TIMEOUT_USEC="), "{while_loading:?}");
+    assert!(said("STATUS=starting: demo") || said("STATUS=loading: demo"), "{while_loading:?}");
+    // More than once, so it is no single greeting.
+    for _ in 0..3 {
+        messages_until(&messages, "WATCHDOG=1");
+    }
+    daemon.stop();
+    assert!(messages_until(&messages, "STOPPING=1").last().unwrap().contains("STATUS="));
 }
