@@ -60,7 +60,7 @@ pub(super) fn run(root: &Path, journal: &Journal) {
 
 fn sync(root: &Path, wanted: &DropIns, journal: &Journal) -> Result<(), SyncError> {
     if DropIns::read(&within(root, GENERATED)) != *wanted {
-        journal.notice("port or limits were edited: systemd reads its units again");
+        journal.notice("port or limits have changed: systemd reads its units again");
         systemctl(&["daemon-reload"])?;
     }
     let mark = within(root, MARK);
