@@ -22,7 +22,6 @@ use std::{
 use hailo_clip::clip::{Fit, ImageLimits, ImageSpec, Picture};
 use zbus::{Fd, Variant, connection};
 
-#[allow(dead_code, reason = "tests use more of it")]
 #[path = "../tests/common/mod.rs"]
 mod common;
 

@@ -59,7 +59,7 @@ fn assert_apart(embeddings: &[Embedding]) {
 #[test]
 #[ignore = "needs the network that `make vit-b32` exports"]
 fn images_agree_with_pytorch() {
-    let (_, mut backend) = open();
+    let (_, backend) = open();
     let pixels: Vec<Pixels> = npy("images.npy")
         .chunks_exact(224 * 224 * 3)
         .map(|rgb| Pixels::from_rgb(224, rgb.to_vec()).unwrap())
@@ -85,7 +85,7 @@ struct Text {
 #[test]
 #[ignore = "needs the network that `make vit-b32` exports"]
 fn texts_agree_with_pytorch() {
-    let (bundle, mut backend) = open();
+    let (bundle, backend) = open();
     let json = fs::read(&bundle.tokenizer.path).unwrap();
     let tokenizer = Tokenizer::from_json(&json, bundle.context_length).unwrap();
     let texts: Vec<Text> =

@@ -217,7 +217,7 @@ fn end(process: &mut Child) {
 }
 
 /// The configuration file's text with `more` in it. Where there is an NPU, it is used instead of the CPU.
-fn config_text(more: &str, npu: bool) -> String {
+pub fn config_text(more: &str, npu: bool) -> String {
     let server = if more.contains("server:") { "" } else { "server: {host: 127.0.0.1, port: 0}\n" };
     let clip = if more.contains("clip:") { "" } else { "clip: {backend: cpu}\n" };
     let config = format!("{server}{clip}{more}");

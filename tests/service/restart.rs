@@ -21,7 +21,7 @@ use hailo_clip::dbus;
 use tempfile::TempDir;
 use tokio::{sync::watch, time::timeout};
 
-use crate::common::{Bus, Daemon, PATIENCE, models};
+use crate::common::{Bus, PATIENCE, config_text, models};
 
 const RESTARTS: usize = 10;
 
@@ -53,7 +53,7 @@ impl Machine {
         );
         fs::write(path.join("bus.conf"), config).unwrap();
         // The port of the configuration is not served: the sockets are systemd's business.
-        fs::write(path.join("hailo-clip.yaml"), Daemon::config("")).unwrap();
+        fs::write(path.join("hailo-clip.yaml"), config_text("", false)).unwrap();
         Self {
             bus: Bus::with_config(&path.join("bus.conf")),
             tcp: TcpListener::bind("127.0.0.1:0").unwrap(),
