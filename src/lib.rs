@@ -11,7 +11,7 @@
 //! | [`model`] | model bundles on disk |
 //! | [`config`] | the configuration file, validated |
 //! | [`generator`] | drop-ins for systemd from the configuration |
-//! | [`backend`] | the encoders: CPU, later Hailo |
+//! | [`backend`] | the encoders: on the CPU, on a Hailo NPU |
 //! | [`engine`] | admission, batching, deadlines, caches, life cycle |
 //! | [`dbus`], [`http`] | facades: decode, one engine call, encode |
 //! | [`daemon`] | wiring, systemd, signals |
