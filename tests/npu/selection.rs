@@ -197,3 +197,10 @@ fn a_device_that_comes_later_is_taken() {
     wait_for(&daemon, is_real);
     assert_works(&daemon);
 }
+
+#[test]
+fn nothing_links_to_hailort() {
+    let output = std::process::Command::new("ldd").arg(env!("CARGO_BIN_EXE_hailo-clipd")).output().unwrap();
+    let libraries = String::from_utf8_lossy(&output.stdout);
+    assert!(libraries.contains("libc.so") && !libraries.contains("hailort"), "{libraries}");
+}

@@ -89,3 +89,13 @@ async fn both_doors_give_the_same_scores_at_the_same_time() {
         }
     }
 }
+
+/// Where tests are to run on an NPU, they do.
+#[test]
+fn the_backend_that_is_tested_is_the_one_that_answers() {
+    let daemon = Daemon::start();
+    let health = crate::http::get(&daemon, "/health").json();
+    assert_eq!(health["backend"], crate::common::backend());
+    let device = crate::common::simulator::kind_to_test().map(|kind| kind.name);
+    assert_eq!(health["device"]["architecture"].as_str(), device);
+}
