@@ -3,7 +3,9 @@
 //! The device is simulated and keeps the vendor's times for CLIP ViT-B/32 without using the processor;
 //! all else is the real thing: decoding, batching, HTTP, D-Bus. Clients send distinct pictures of a
 //! megapixel with ten prompts, each its next one when it has the answer to the last. Beside it stands
-//! what the processor could decode and pre-process if it did nothing else, measured before and after.
+//! what the processor could decode and pre-process if it did nothing else, measured before and after;
+//! and, last, the same with thumbnails, which the processor decodes far faster than any device takes
+//! them: whatever is missing there is the service's own.
 
 use std::{
     collections::HashMap,
@@ -45,6 +47,8 @@ const PROMPTS: [&str; 10] = [
     "a cup of coffee",
 ];
 const CLIENTS: [usize; 3] = [1, 4, 16];
+const MEGAPIXEL: (u32, u32) = (1152, 868);
+const THUMBNAIL: (u32, u32) = (160, 120);
 const PICTURES: usize = 48;
 const NAME: &str = "org.hailo.Clip1";
 
@@ -72,14 +76,15 @@ fn main() -> Result<(), Failure> {
         env::var("HAILO_CLIP_NPU_MODELS")
             .map_err(|_| "HAILO_CLIP_NPU_MODELS is not set; use make bench-npu")?,
     );
-    let pictures: Vec<Vec<u8>> = (0..PICTURES).map(jpeg).collect();
+    let pictures: Vec<Vec<u8>> = (0..PICTURES).map(|index| jpeg(index, MEGAPIXEL)).collect();
+    let thumbnails: Vec<Vec<u8>> = (0..PICTURES).map(|index| jpeg(index, THUMBNAIL)).collect();
     let cores = thread::available_parallelism()?.get();
     let size = pictures.iter().map(Vec::len).sum::<usize>() / PICTURES / 1024;
     println!(
         "{cores} cores; {PICTURES} JPEGs of a megapixel, {size} KiB on average; {seconds} s for each figure\n"
     );
     println!(
-        "{:<11}{:<7}{:>8}{:>10}{:>12}{:>12}{:>10}{:>10}{:>11}",
+        "{:<11}{:<12}{:>8}{:>11}{:>12}{:>11}{:>11}{:>12}{:>10}",
         "device",
         "door",
         "clients",
@@ -100,22 +105,24 @@ fn main() -> Result<(), Failure> {
         );
         let daemon = Daemon::on_with_models(machine, &config, &models);
         warm_up(&daemon, &pictures)?;
-        for door in ["http", "D-Bus"] {
-            for clients in CLIENTS {
-                let before = decoding_limit(&pictures, cores, length / 3);
+        for door in ["HTTP", "D-Bus"] {
+            let loads = CLIENTS.map(|clients| (clients, "", &pictures)).into_iter();
+            for (clients, what, pictures) in loads.chain([(16, "small", &thumbnails)]) {
+                let before = decoding_limit(pictures, cores, length / 3);
                 let batches = counters(&daemon);
                 let load = match door {
-                    "http" => over_http(&daemon, &pictures, clients, length)?,
-                    _ => over_dbus(&daemon, &pictures, clients, length)?,
+                    "HTTP" => over_http(&daemon, pictures, clients, length)?,
+                    _ => over_dbus(&daemon, pictures, clients, length)?,
                 };
                 let after = counters(&daemon);
-                let limit = f64::midpoint(before, decoding_limit(&pictures, cores, length / 3));
+                let limit = f64::midpoint(before, decoding_limit(pictures, cores, length / 3));
                 let mean_batch = (after.0 - batches.0) as f64 / (after.1 - batches.1).max(1) as f64;
                 // A lone client cannot fill a batch: its device answers one picture at a time.
                 let device = if clients == 1 { one } else { eight };
                 println!(
-                    "{:<11}{door:<7}{clients:>8}{:>10.1}{:>10.1} %{:>10.1} %{:>10.1}{:>10.1}{:>11}",
+                    "{:<11}{:<12}{clients:>8}{:>11.1}{:>10.1} %{:>9.1} %{:>11.1}{:>12.1}{:>10}",
                     kind.name,
+                    format!("{door} {what}"),
                     load.per_second,
                     100.0 * load.per_second / device,
                     100.0 * load.per_second / limit,
@@ -157,10 +164,10 @@ fn added(load: &Load, device_rate: f64) -> Option<f64> {
 }
 
 /// A picture like a photograph: shapes at every scale, and grain.
-fn jpeg(index: usize) -> Vec<u8> {
+fn jpeg(index: usize, (width, height): (u32, u32)) -> Vec<u8> {
     let mut state = 0x9e37_79b9_u32.wrapping_mul(u32::try_from(index).unwrap_or(0) + 1);
     let phase = index as f32;
-    let picture = image::RgbImage::from_fn(1152, 868, |x, y| {
+    let picture = image::RgbImage::from_fn(width, height, |x, y| {
         state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         let grain = (state >> 28) as f32 - 8.0;
         let wave = |scale: f32, turn: f32| {
