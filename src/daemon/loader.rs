@@ -32,10 +32,11 @@ fn load(
         }
         error => unavailable(error),
     })?;
-    warn_of_other_expectations(settings, &bundle);
     let threads = settings.performance.inference_threads;
     let examine = |image, text| examine(&bundle, image, text, trials);
     let opened = backend::open(&bundle, clip, threads, host, &examine)?;
+    // Not before: a device that is missing is tried again and again.
+    warn_of_other_expectations(settings, &bundle);
     let json = fs::read(&bundle.tokenizer.path).map_err(|error| {
         unavailable(format!("cannot read the tokenizer of model {}: {}", bundle.name, error.kind()))
     })?;

@@ -82,7 +82,7 @@ impl Engine {
         }
         let settings: Arc<_> = self.settings();
         match self.install(&settings, BackendChoice::Hailo).await {
-            Ok(()) => info!("the NPU is back"),
+            Ok(()) => info!("the NPU has been taken into use"),
             Err(error) => {
                 debug!("the NPU cannot be used yet: {error}");
                 self.shared.status.send_if_modified(|status| {
