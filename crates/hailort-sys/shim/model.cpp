@@ -95,7 +95,9 @@ int32_t start(hailort::ConfiguredInferModel &configured, const hailort::Configur
 int32_t submit(Model &model, hailort::ConfiguredInferModel &configured, const hailort_shim_buffer *buffers,
     uint32_t frame_count, hailort_shim_callback callback, void *context)
 {
-    // A run_async that fails takes the model down; a queue that is full is no reason for that.
+    // A run_async that fails takes the model down; a queue that is full is no reason for that. The room must
+    // not go to another thread meanwhile.
+    const std::lock_guard<std::mutex> turn(model.submitting);
     const auto ready = configured.wait_for_async_ready(std::chrono::milliseconds(0), frame_count);
     if (ready != HAILO_SUCCESS) {
         return ready == HAILO_TIMEOUT ? HAILO_QUEUE_IS_FULL : ready;

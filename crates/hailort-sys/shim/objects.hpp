@@ -116,6 +116,8 @@ public:
     // Of the inputs, then of the outputs; set by configuring.
     std::vector<size_t> frame_sizes;
     const std::shared_ptr<InFlight> in_flight;
+    // Submissions take turns.
+    std::mutex submitting;
 
 private:
     const std::shared_ptr<VDevice> vdevice;
