@@ -223,7 +223,8 @@ impl From<&sys::Identity> for Identity {
 
 /// The text up to the first NUL, or all of it.
 pub(crate) fn c_string(chars: &[c_char]) -> CString {
-    let bytes: Vec<u8> = chars.iter().map(|&c| c.cast_unsigned()).take_while(|&byte| byte != 0).collect();
+    // C's char is signed here and unsigned there: the bytes are what counts.
+    let bytes: Vec<u8> = chars.iter().flat_map(|c| c.to_ne_bytes()).take_while(|&byte| byte != 0).collect();
     CString::new(bytes).unwrap_or_default()
 }
 
