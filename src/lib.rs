@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`clip`] | the domain: tokenizer, image pre-processing, scores. No I/O |
 //! | `yaml` | YAML with limits and errors of one line |
+//! | `port` | which program listens on a TCP port |
 //! | [`model`] | model bundles on disk |
 //! | [`config`] | the configuration file, validated |
 //! | [`generator`] | drop-ins for systemd from the configuration |
@@ -30,4 +31,5 @@ pub mod engine;
 pub mod generator;
 pub mod http;
 pub mod model;
+mod port;
 mod yaml;

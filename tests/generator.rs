@@ -282,6 +282,24 @@ fn a_socket_that_is_not_active_is_left_alone() {
 }
 
 #[test]
+fn whoever_has_the_port_is_named() {
+    let machine = Machine::with("server:\n  port: 5000\n");
+    machine.generate();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = other.local_addr().unwrap().port();
+    // The kernel's tables and this process's descriptors are those of the real /proc.
+    fs::remove_dir_all(machine.path("proc")).unwrap();
+    symlink("/proc", machine.path("proc")).unwrap();
+    machine.systemctl("failed", &[&format!("0.0.0.0:{port}")]);
+    let said = machine.sync();
+    let expected = format!("port {port} is taken: ");
+    assert!(said.contains(&expected), "{said}");
+    assert!(said.contains(&format!("(process {}) listens there", std::process::id())), "{said}");
+    drop(other);
+    assert!(!machine.sync().contains(&expected));
+}
+
+#[test]
 fn edited_limits_reload_alone() {
     let machine = Machine::with("");
     machine.generate();

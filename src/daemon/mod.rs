@@ -7,7 +7,6 @@ mod listener;
 mod loader;
 mod logging;
 mod notify;
-mod port;
 mod privileges;
 mod service;
 mod trial;

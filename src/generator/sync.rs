@@ -11,8 +11,8 @@
 //!
 //! A restart is not asked for twice in a row: the mark of the first one stands until a start finds the
 //! socket as it should be, or finds the mark. So no state of systemd or of the network makes this loop.
-//! A socket that fails to open (the port is taken) is not active, and is left to the daemon, which says
-//! who is there.
+//! A socket that fails to open (the port is taken) is not active, and is left as it is. Who is there is told
+//! here: root sees every program, the daemon its own user's alone.
 
 use std::{
     fs, io,
@@ -24,6 +24,7 @@ use std::{
 use thiserror::Error;
 
 use super::{dropins::DropIns, journal::Journal, listening, within};
+use crate::port;
 
 /// Where systemd has its generators write.
 const GENERATED: &str = "/run/systemd/generator";
@@ -64,7 +65,11 @@ fn sync(root: &Path, wanted: &DropIns, journal: &Journal) -> Result<(), SyncErro
         systemctl(&["daemon-reload"])?;
     }
     let mark = within(root, MARK);
-    let missing = missing_address(root)?;
+    let unit = systemctl(&["show", "--property=ActiveState,Listen", SOCKET_UNIT])?;
+    if has_state(&unit, "failed") {
+        tell_of_holders(root, &unit, journal);
+    }
+    let missing = if has_state(&unit, "active") { missing_address(root, &unit)? } else { None };
     let marked = unmark(&mark);
     match missing {
         None => Ok(()),
@@ -90,14 +95,28 @@ fn unmark(mark: &PathBuf) -> bool {
     fs::remove_file(mark).is_ok()
 }
 
-/// An address of the active socket unit that systemd does not listen on.
-fn missing_address(root: &Path) -> Result<Option<SocketAddr>, SyncError> {
-    let unit = systemctl(&["show", "--property=ActiveState,Listen", SOCKET_UNIT])?;
-    if !unit.lines().any(|line| line == "ActiveState=active") {
-        return Ok(None);
+/// Whether `unit`, as `systemctl show` prints it, is in a state.
+fn has_state(unit: &str, state: &str) -> bool {
+    unit.lines().any(|line| line.strip_prefix("ActiveState=") == Some(state))
+}
+
+/// Who listens on the ports that the socket unit did not get.
+fn tell_of_holders(root: &Path, unit: &str, journal: &Journal) {
+    for port in addresses(unit).map(|address| address.port()) {
+        match port::holder(port, &within(root, "/proc")) {
+            // It failed for another reason, or they have gone.
+            port::Holder::Unknown { .. } => {}
+            holder => {
+                journal.error(&format!("port {port} is taken: {holder}; stop it, or change server.port"))
+            }
+        }
     }
+}
+
+/// An address of the active socket unit that systemd does not listen on.
+fn missing_address(root: &Path, unit: &str) -> Result<Option<SocketAddr>, SyncError> {
     let open = listening::by_systemd(root).map_err(SyncError::Listening)?;
-    Ok(addresses(&unit).find(|address| !open.contains(address)))
+    Ok(addresses(unit).find(|address| !open.contains(address)))
 }
 
 /// The TCP addresses in `Listen=0.0.0.0:5000 (Stream)`. Port 0 is whichever the kernel gave.

@@ -6,7 +6,7 @@ use nix::unistd::{Uid, User};
 
 /// What can be said of a program that listens.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Holder {
+pub(crate) enum Holder {
     /// A process whose descriptors this one may see: one of the same user, or any for root.
     Process { name: String, pid: u32 },
     /// Of all others, the kernel tells the user alone.
@@ -31,7 +31,7 @@ impl fmt::Display for Holder {
 }
 
 /// Who listens on `port`, at any address; `proc` is `/proc` but in tests.
-pub(super) fn holder(port: u16, proc: &Path) -> Holder {
+pub(crate) fn holder(port: u16, proc: &Path) -> Holder {
     let sockets = ["net/tcp", "net/tcp6"].iter().filter_map(|file| fs::read_to_string(proc.join(file)).ok());
     let sockets: Vec<_> = sockets.flat_map(|table| listening(&table, port)).collect();
     let named = sockets.iter().find_map(|socket| process(socket.inode, proc));
