@@ -1,0 +1,26 @@
+# Ten restarts and an upgrade under load: no request is lost.
+restarts() {
+    clients_start || return 1
+    local _ status=0
+    for _ in {1..10}; do systemctl restart $unit || status=1; done
+    clients_stop && return $status
+}
+check "10 restarts while 4 clients ask without pause: no request fails" restarts
+check "nothing has failed" running
+
+echo '# edited by the administrator' >> $config
+cp $config /tmp/edited.yaml
+before=$(pid)
+upgrade() {
+    use_repository repo-2 || return 1
+    clients_start || return 1
+    local status=0
+    install hailo-clip || status=1
+    clients_stop && return $status
+}
+check "an upgrade while 4 clients ask: no request fails" upgrade
+check "the higher version is installed" test "$(dpkg-query -W -f '${Version}' hailo-clip)" = "$(cat repo-2/version)"
+check "another process serves" test "$(pid)" != "$before"
+check "the edited configuration was kept" cmp $config /tmp/edited.yaml
+check "service and socket are active" active
+check "nothing has failed" running

@@ -1,0 +1,65 @@
+# An installation of the Python service is taken over. A stand-in for it, laid out as its installer does.
+systemctl daemon-reload
+useradd --system --user-group --home-dir /var/lib/hailo-clip --shell /usr/sbin/nologin hailo-clip
+mkdir -p /opt/hailo-clip/venv/bin /var/lib/hailo-clip/{models,cache} /etc/hailo /etc/xdg/hailo-clip
+chown -R hailo-clip: /var/lib/hailo-clip
+echo '{}' > /etc/xdg/hailo-clip/hailo-clip.json
+cat > $config <<'Y'
+server:
+  host: 0.0.0.0
+  port: 5070
+  debug: false
+clip:
+  model: demo
+  embedding_dimension: 512
+  device: 0
+  image_size: 224
+  batch_size: 1
+performance:
+  worker_threads: 2
+  max_queue_size: 10
+  request_timeout: 30
+resource_limits:
+  memory_max: "2G"
+  cpu_quota: "80%"
+Y
+cp $config /tmp/old.yaml
+cat > /opt/hailo-clip/hailo_clip_service.py <<'P'
+import http.server
+http.server.HTTPServer(("", 5070), http.server.SimpleHTTPRequestHandler).serve_forever()
+P
+cat > /etc/systemd/system/hailo-clip.service <<'U'
+[Unit]
+Description=Hailo CLIP Service
+After=network-online.target
+[Service]
+Type=simple
+User=hailo-clip
+ExecStart=/usr/bin/python3 /opt/hailo-clip/hailo_clip_service.py
+Restart=always
+RestartSec=5
+[Install]
+WantedBy=multi-user.target
+U
+systemctl daemon-reload
+systemctl enable --now hailo-clip.service > /dev/null 2>&1
+check "the old service runs" eventually curl -sS -o /dev/null http://127.0.0.1:5070/
+takeover() { install hailo-clip > /tmp/apt 2>&1; local status=$?; cat /tmp/apt; return $status; }
+check "apt install over it, without a question" takeover
+check "what is left of it is named" grep -q '/opt/hailo-clip of the earlier installation' /tmp/apt
+port=5070
+check "our service answers on its port" http_right
+check "the unit is ours" test "$(systemctl show -P FragmentPath $unit)" != /etc/systemd/system/hailo-clip.service
+check "the old unit is out of the way" test -e /etc/systemd/system/hailo-clip.service.replaced
+check "its configuration is as it was" cmp $config /tmp/old.yaml
+check "its program is as it was" test -e /opt/hailo-clip/hailo_clip_service.py
+check "service and socket are enabled" systemctl is-enabled $unit hailo-clip.socket
+check "nothing has failed" running
+check "the package is installed again, without a question" install --reinstall hailo-clip
+check "it answers" http_right
+check "purge" apt-get purge -y hailo-clip
+check "what is not ours stays: program" test -e /opt/hailo-clip/hailo_clip_service.py
+check "the old unit" test -e /etc/systemd/system/hailo-clip.service.replaced
+check "the old settings" test -e /etc/xdg/hailo-clip/hailo-clip.json
+check "the user that the old installer made" getent passwd hailo-clip
+check "nothing has failed" running
