@@ -8,7 +8,7 @@ export HAILO_CLIP_VIT_B32 := $(CURDIR)/$(VIT_B32)
 # Tests may fail where they stand.
 TESTS_MAY := -A clippy::unwrap_used -A clippy::cast_possible_truncation
 
-.PHONY: help demo test test-npu loom lint man completions bench bench-npu npu-simulator npu-eval vit-b32 demo-eval demo-train clean
+.PHONY: help demo test test-npu loom lint man completions deb apt-repo test-system test-system-arm64 bench bench-npu npu-simulator npu-eval vit-b32 demo-eval demo-train clean
 
 help:
 	@echo "make demo        classify sample pictures through every door"
@@ -18,6 +18,9 @@ help:
 	@echo "make bench-npu   how much of a simulated device's rate the service delivers"
 	@echo "make npu-eval    accuracy on simulated devices beside the CPU"
 	@echo "make man         man pages and shell completions"
+	@echo "make deb         the Debian package (ARCH=arm64: for the Raspberry Pi)"
+	@echo "make apt-repo    a signed apt repository of the packages that are built"
+	@echo "make test-system the package on a booted Debian, bookworm and trixie; make test-system-arm64"
 	@echo "make bench       figures beside ONNX Runtime"
 	@echo "make demo-eval   accuracy of the bundled model"
 	@echo "make demo-train  train the bundled model again (about half an hour)"
@@ -56,6 +59,31 @@ man: packages-build
 	gzip -9n target/man/*
 
 completions: man
+
+# target/debian/hailo-clip_VERSION_ARCH.deb. ARCH is this machine's, amd64 or arm64.
+ARCH ?= $(shell dpkg --print-architecture)
+deb: packages-deb man
+ifeq ($(ARCH),$(shell dpkg --print-architecture))
+	$(CARGO) build --release --bins
+else
+	./tools/install-packages deb-cross
+	./tools/cargo-arm64 build --release --bins
+endif
+	./tools/build-deb --arch $(ARCH)
+	lintian --fail-on error,warning target/debian/hailo-clip_*_$(ARCH).deb
+
+# target/apt-repo, signed by APT_REPO_KEY or a key made for it.
+apt-repo: packages-deb
+	./tools/apt-repo target/apt-repo target/debian/*.deb
+
+test-system: deb packages-system
+	./tests/system/run
+
+# The arm64 package on an emulated machine: ten minutes and more.
+test-system-arm64: packages-system
+	$(MAKE) deb ARCH=arm64
+	./tools/install-packages system-arm64
+	./tests/system/run-arm64
 
 bench: packages-bench vit-b32
 	$(CARGO) build --release
