@@ -41,16 +41,19 @@ RestartSec=5
 [Install]
 WantedBy=multi-user.target
 U
+mkdir -p /etc/systemd/system/hailo-clip.service.d
+printf '[Service]\nNice=5\n' > /etc/systemd/system/hailo-clip.service.d/nice.conf
 systemctl daemon-reload
 systemctl enable --now hailo-clip.service > /dev/null 2>&1
 check "the old service runs" eventually curl -sS -o /dev/null http://127.0.0.1:5070/
 takeover() { install hailo-clip > /tmp/apt 2>&1; local status=$?; cat /tmp/apt; return $status; }
 check "apt install over it, without a question" takeover
 check "what is left of it is named" grep -q '/opt/hailo-clip of the earlier installation' /tmp/apt
+check "and what applies to our unit from now on" grep -q 'service.d/nice.conf was made for that unit' /tmp/apt
 port=5070
 check "our service answers on its port" http_right
 check "the unit is ours" test "$(systemctl show -P FragmentPath $unit)" != /etc/systemd/system/hailo-clip.service
-check "the old unit is out of the way" test -e /etc/systemd/system/hailo-clip.service.replaced
+check "the old unit is out of the way" test -e /etc/systemd/system/hailo-clip.service.replaced-by-package
 check "its configuration is as it was" cmp $config /tmp/old.yaml
 check "its program is as it was" test -e /opt/hailo-clip/hailo_clip_service.py
 check "service and socket are enabled" systemctl is-enabled $unit hailo-clip.socket
@@ -59,7 +62,8 @@ check "the package is installed again, without a question" install --reinstall h
 check "it answers" http_right
 check "purge" apt-get purge -y hailo-clip
 check "what is not ours stays: program" test -e /opt/hailo-clip/hailo_clip_service.py
-check "the old unit" test -e /etc/systemd/system/hailo-clip.service.replaced
+check "the old unit" test -e /etc/systemd/system/hailo-clip.service.replaced-by-package
 check "the old settings" test -e /etc/xdg/hailo-clip/hailo-clip.json
 check "the user that the old installer made" getent passwd hailo-clip
 check "nothing has failed" running
+check "the drop-in" test -e /etc/systemd/system/hailo-clip.service.d/nice.conf
