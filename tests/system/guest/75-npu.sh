@@ -4,7 +4,6 @@ use_repository repo-2 > /dev/null
 npu=/var/lib/hailo-clip/npu
 mkdir -p $npu/root/{dev,sys/class/hailo_chardev/hailo0,sys/module/hailo_pci}
 ln -s /proc $npu/root/proc
-echo 4.23.0 > $npu/root/sys/module/hailo_pci/version
 : > $npu/root/dev/hailo0
 control() { printf 'architecture hailo8\n' > $npu/control.part; [[ $# = 0 ]] || printf '%s\n' "$@" >> $npu/control.part; mv $npu/control.part $npu/control; }
 control
@@ -21,13 +20,22 @@ ExecStart=/usr/libexec/hailo-clip/hailo-clipd --hardware-root $npu/root --models
 U
 cp $config /tmp/before-npu.yaml
 set_key clip device_timeout_ms 1000
-install hailort=4.23.0 > /tmp/apt 2>&1
+install hailort=4.22.0 > /tmp/apt 2>&1
 systemctl daemon-reload
 check "the service starts on the NPU" systemctl restart $unit
 check "it is ready, and not degraded" prints 'State +ready' hailo-clip status
 check "on a Hailo-8" prints 'Hailo-8' hailo-clip status
 check "HTTP" http_right
 check "D-Bus" dbus_right
+hailort_changes() {
+    clients_start || return 1
+    local status=0
+    install hailort=4.23.0 || status=1
+    clients_stop && return $status
+}
+check "HailoRT changes while 4 clients ask: no request fails" hailort_changes
+check "the service is on the NPU again, by the new shim" prints 'State +ready' hailo-clip status
+check "whose version it is" ls /usr/lib/hailo-clip/libhailo_clip_shim-4.23.0.so
 # Every call of the simulated library reads its control file, and waits for ever if that is a pipe without a
 # writer: nothing in the process can end that.
 hangs() {
