@@ -16,7 +16,7 @@ use std::{
 };
 
 use futures_util::{Stream, StreamExt, stream};
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 use tracing::{debug, warn};
 use zbus::{
     Connection, MatchRule, MessageStream,
@@ -33,11 +33,6 @@ const POLKIT: &str = "org.freedesktop.PolicyKit1";
 const POLKIT_PATH: &str = "/org/freedesktop/PolicyKit1/Authority";
 const POLKIT_INTERFACE: &str = "org.freedesktop.PolicyKit1.Authority";
 const BUS: &str = "org.freedesktop.DBus";
-
-/// A polkit that fails is asked again, so many times and after this long: while a package is upgraded, its
-/// actions are not there for a moment, and polkit may be starting again.
-const FURTHER_QUESTIONS: usize = 30;
-const BETWEEN_QUESTIONS: Duration = Duration::from_millis(100);
 
 /// What a caller needs leave for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -179,15 +174,19 @@ impl Authority {
             let number = self.interactive_questions.fetch_add(1, Ordering::Relaxed);
             question.id = format!("hailo-clip-{number}");
         }
-        let mut failure = None;
-        let result = timeout(limit, question.put_until_answered(action, header, flags, &mut failure)).await;
+        let mut result = timeout(limit, question.put(action, header, flags)).await;
+        // A polkit that reads its rules anew, as when a package is upgraded, loses the questions that it has.
+        if result.is_err() && !interactive {
+            result = timeout(limit, question.put(action, header, flags)).await;
+        }
         if result.is_ok() {
             question.id.clear();
         }
-        match (result, failure) {
-            (Ok(Some(answer)), _) => answer,
-            (_, Some(error)) => self.silent(action, &error.to_string()),
-            (_, None) => self.silent(action, &format!("no answer within {} ms", limit.as_millis())),
+        match result {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(error)) if is_absent(&error, connection).await => Answer::Absent,
+            Ok(Err(error)) => self.silent(action, &error.to_string()),
+            Err(_) => self.silent(action, &format!("no answer within {} ms", limit.as_millis())),
         }
     }
 
@@ -215,25 +214,6 @@ struct Question<'a> {
 }
 
 impl Question<'_> {
-    /// Asks until there is an answer, or polkit has failed too often; `failure` is what it last said.
-    async fn put_until_answered(
-        &self,
-        action: Action,
-        header: &Header<'_>,
-        flags: CheckAuthorizationFlags,
-        failure: &mut Option<zbus::Error>,
-    ) -> Option<Answer> {
-        for _ in 0..=FURTHER_QUESTIONS {
-            match self.put(action, header, flags).await {
-                Ok(answer) => return Some(answer),
-                Err(error) if is_absent(&error, self.connection).await => return Some(Answer::Absent),
-                Err(error) => *failure = Some(error),
-            }
-            sleep(BETWEEN_QUESTIONS).await;
-        }
-        None
-    }
-
     async fn put(
         &self,
         action: Action,
