@@ -6,7 +6,7 @@ cd /var/tmp/boot-test
 
 # shellcheck source=tests/system/guest/lib.sh
 . guest/lib.sh
-as_nobody() { runuser -u nobody -- "$@"; }
+useradd --create-home plain
 
 check "the machine is arm64" prints '^aarch64$' uname -m
 check "the repository's signature is valid" use_repository repo
@@ -15,17 +15,20 @@ check "the service is active" systemctl is-active hailo-clip.service
 check "the socket is active" systemctl is-active hailo-clip.socket
 check "nothing has failed" prints '^running$' systemctl is-system-running --wait
 check "the program is for arm64 and links what is there" fails grep -q 'not found' <(ldd /usr/libexec/hailo-clip/hailo-clipd)
-check "hailo-clip status" prints 'State +ready' as_nobody hailo-clip status
-check "hailo-clip classify" prints 'a red circle.*(9[0-9]|100)|0\.9[0-9]+.a red circle' \
-    as_nobody hailo-clip classify samples/red-circle.png "a red circle" "a blue square"
+# No NPU is here, and the packaged configuration wants one if there is one.
+check "hailo-clip status" prints 'State +degraded' plain hailo-clip status
+check "hailo-clip classify" command_right
 check "HTTP classify" http_right
-check "busctl" prints 'ready' as_nobody busctl get-property org.hailo.Clip1 /org/hailo/Clip1 org.hailo.Clip1 State
-check "gdbus" prints '0\.' as_nobody gdbus call --system --dest org.hailo.Clip1 \
+check "busctl call Classify" dbus_right
+check "busctl get-property" prints '^s "degraded"' plain busctl get-property org.hailo.Clip1 /org/hailo/Clip1 org.hailo.Clip1 State
+check "gdbus" prints '0\.' plain gdbus call --system --dest org.hailo.Clip1 \
     --object-path /org/hailo/Clip1 --method org.hailo.Clip1.EmbedTexts "['a red circle']"
 check "systemctl restart" systemctl restart hailo-clip.service
 check "HTTP classify after it" http_right
 check "systemctl stop" systemctl stop hailo-clip.service
 check "a connection starts it again" http_right
+check "systemctl stop" systemctl stop hailo-clip.service
+check "so does a D-Bus call" dbus_right
 check "no capability, a syscall filter" prints 'Seccomp:\s2' \
     grep -E '^(Seccomp|CapEff):' "/proc/$(systemctl show -P MainPID hailo-clip.service)/status"
 check "purge" apt-get purge -y hailo-clip
