@@ -14,4 +14,14 @@ only_dbus() { systemctl stop hailo-clip.socket $unit && command_right; }
 check "so it does with the sockets closed" only_dbus
 check "the sockets are open again" eventually systemctl start hailo-clip.socket
 check "HTTP answers" http_right
+ready() { systemctl restart $unit && curl -sSf -m 5 http://127.0.0.1:5000/health/ready; }
+check "a restart is over when requests can be served" ready
+# Debian's own way of testing an installed package, from a source tree.
+autopkgtest() {
+    mkdir -p /tmp/source/models/demo && cp -r samples /tmp/source/models/demo/ && cd /tmp/source && bash "$base/tests/service"
+    local status=$?
+    cd "$base" || return 1
+    return $status
+}
+check "debian/tests/service passes" autopkgtest
 check "nothing has failed" running

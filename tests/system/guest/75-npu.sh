@@ -9,8 +9,8 @@ control() { printf 'architecture hailo8\n' > $npu/control.part; [[ $# = 0 ]] || 
 control
 # The service has a /var/tmp of its own.
 cp -r models $npu/models
-chmod -R a+rX $npu
-chmod 666 $npu/root/dev/hailo0
+# AppArmor's profile lets the daemon write what is its own.
+chown -R hailo-clip: $npu
 mkdir -p /run/systemd/system/$unit.d
 cat > /run/systemd/system/$unit.d/npu.conf <<U
 [Service]
