@@ -78,7 +78,13 @@ impl Engine {
             loop {
                 self.model_loaded().await?;
                 let Some(model) = self.shared.model.load_full() else {
-                    return Err(self.refusal());
+                    // Lost just now: the state says so in a moment, or a new one is there already.
+                    let state = self.shared.status.borrow().state;
+                    if matches!(state, State::Failed | State::Draining) {
+                        return Err(self.refusal());
+                    }
+                    tokio::task::yield_now().await;
+                    continue;
                 };
                 loaded = true;
                 match attempt(model, Arc::clone(&settings)).await {

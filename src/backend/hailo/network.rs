@@ -136,6 +136,7 @@ impl Network {
         drop(current);
         match error {
             JobError::TimedOut(_) => BackendError::TimedOut(self.timeout),
+            JobError::Failed(error) if error.status().is_timeout() => BackendError::TimedOut(self.timeout),
             JobError::Failed(error) if error.status().is_aborted() => BackendError::Interrupted,
             JobError::Failed(error) if error.status().is_lost() => {
                 self.device.mark_lost();

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
     process::{self, Command},
     sync::{
-        Mutex, OnceLock,
+        Mutex, Once,
         mpsc::{self, RecvTimeoutError},
     },
     thread,
@@ -36,18 +36,26 @@ pub const GENERATIONS: [Kind; 2] = [HAILO_8, HAILO_10H];
 const FOLDER: &str = "HAILORT_TEST_FOLDER";
 const ARCHITECTURE: &str = "HAILORT_TEST_ARCHITECTURE";
 
-/// Builds simulator, shims and models, where they are not up to date.
-fn build() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().unwrap();
-        let out = root.join("target/hailort-sim");
+/// The project's folder.
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap()
+}
+
+/// Where simulator, shims and models are.
+fn simulator() -> PathBuf {
+    root().join("target/hailort-sim")
+}
+
+/// Builds them, where they are not up to date.
+fn build() {
+    static BUILT: Once = Once::new();
+    BUILT.call_once(|| {
         for target in [["shim", "VERSION=4.23.0"], ["shim", "VERSION=5.2.0"], ["models", "VERSION=5.2.0"]] {
             let built = Command::new("make")
                 .arg("-C")
-                .arg(root.join("crates/hailort-sys/sim"))
+                .arg(root().join("crates/hailort-sys/sim"))
                 .args(target)
-                .arg(format!("OUT={}", out.display()))
+                .arg(format!("OUT={}", simulator().display()))
                 .output()
                 .expect("make runs; \"make packages-test\" installs all that tests need");
             assert!(
@@ -56,8 +64,7 @@ fn build() -> &'static Path {
                 String::from_utf8_lossy(&built.stderr)
             );
         }
-        out
-    })
+    });
 }
 
 /// Runs the test that calls this in a process of its own, once for each kind of device.
@@ -187,13 +194,13 @@ impl Machine {
 
     pub fn shim(&self) -> PathBuf {
         let version = self.kind.hailort;
-        build().join(version).join("shim").join(format!("libhailo_clip_shim-{version}.so"))
+        simulator().join(version).join("shim").join(format!("libhailo_clip_shim-{version}.so"))
     }
 
     /// The bundled model's network, compiled for some kind of device.
     pub fn hef_for(tower: Tower, architecture: &str) -> PathBuf {
         let tower = if tower == Tower::Image { "image" } else { "text" };
-        build().join(format!("models/demo/{tower}-{architecture}.hef"))
+        simulator().join(format!("models/demo/{tower}-{architecture}.hef"))
     }
 
     pub fn hef(&self, tower: Tower) -> PathBuf {
