@@ -8,7 +8,7 @@
 //! |---|---|
 //! | [`clip`] | the domain: tokenizer, image pre-processing, scores. No I/O |
 //! | `yaml` | YAML with limits and errors of one line |
-//! | `port` | which program listens on a TCP port |
+//! | `kernel` | what `/sys` and `/proc` show of the machine |
 //! | [`model`] | model bundles on disk |
 //! | [`config`] | the configuration file, validated |
 //! | [`generator`] | drop-ins for systemd from the configuration |
@@ -30,6 +30,6 @@ pub mod dbus;
 pub mod engine;
 pub mod generator;
 pub mod http;
+mod kernel;
 pub mod model;
-mod port;
 mod yaml;

@@ -7,7 +7,7 @@ use std::{
 
 /// From the top down; each layer with those of its own height that it may not import either.
 const LAYERS: [&[&str]; 10] = [
-    &["yaml", "port"],
+    &["yaml", "kernel"],
     &["clip"],
     &["model"],
     &["config"],

@@ -6,7 +6,7 @@ use listenfd::ListenFd;
 use tokio::net::{TcpListener, UnixListener};
 use tracing::warn;
 
-use crate::{config, http::Listener, port};
+use crate::{config, http::Listener, kernel::port};
 
 /// `FileDescriptorName=` of the sockets that are served; the second is for those an administrator adds.
 const NAMES: [&str; 2] = ["http", "http-unix"];

@@ -2,11 +2,7 @@
 
 use std::{fs, path::Path};
 
-/// The drivers' classes, each with one entry per device: Hailo-8 and -8L, Hailo-10H.
-const CLASSES: [&str; 2] = ["/sys/class/hailo_chardev", "/sys/class/hailo1x"];
-
-/// Hailo's vendor number on PCI. At boot generators run before any driver is loaded.
-const PCI_VENDOR: &str = "0x1e60";
+use crate::kernel::npu;
 
 /// The machine, as far as limits depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,21 +15,10 @@ pub(super) struct Machine {
 
 impl Machine {
     pub(super) fn examine(root: &Path) -> Self {
-        Self { npu: has_driver(root) || is_plugged_in(root), cores: cores(root) }
+        // At boot generators run before any driver is loaded.
+        let npu = npu::on_pci_bus(root) || !npu::find(root).is_empty();
+        Self { npu, cores: cores(root) }
     }
-}
-
-fn has_driver(root: &Path) -> bool {
-    CLASSES.iter().any(|class| {
-        fs::read_dir(super::within(root, class)).is_ok_and(|mut entries| entries.next().is_some())
-    })
-}
-
-fn is_plugged_in(root: &Path) -> bool {
-    let Ok(devices) = fs::read_dir(super::within(root, "/sys/bus/pci/devices")) else { return false };
-    devices.flatten().any(|device| {
-        fs::read_to_string(device.path().join("vendor")).is_ok_and(|vendor| vendor.trim() == PCI_VENDOR)
-    })
 }
 
 /// Asked of the kernel: the usual ways answer less within a service that has a quota, and a service's

@@ -24,7 +24,7 @@ use std::{
 use thiserror::Error;
 
 use super::{dropins::DropIns, journal::Journal, listening, within};
-use crate::port;
+use crate::kernel::port;
 
 /// Where systemd has its generators write.
 const GENERATED: &str = "/run/systemd/generator";

@@ -13,12 +13,12 @@ use std::{
 use hailort::{Architecture, Identity, Library, VDevice, VDeviceParams};
 use nix::unistd::{AccessFlags, access};
 
-use super::{
-    holder,
-    nodes::{self, Node},
-};
 use crate::{
     backend::{BackendError, Health, Npu},
+    kernel::{
+        npu::{self, Node},
+        process,
+    },
     model::Platform,
 };
 
@@ -77,7 +77,7 @@ impl Host {
                 ));
             }
         }
-        let nodes = nodes::find(&self.root);
+        let nodes = npu::find(&self.root);
         self.check_nodes(&nodes)?;
         let library = match &state.library {
             Some(library) => library.clone(),
@@ -92,7 +92,7 @@ impl Host {
     fn check_nodes(&self, nodes: &[Node]) -> Result<(), BackendError> {
         let packages = "\"apt install hailo-all\" (Hailo-8, 8L) or \"apt install hailo-h10-all\" (Hailo-10H)";
         if nodes.is_empty() {
-            return Err(BackendError::NoDevice(if nodes::on_pci_bus(&self.root) {
+            return Err(BackendError::NoDevice(if npu::on_pci_bus(&self.root) {
                 format!(
                     "a Hailo device is there, but no driver serves it; install one with {packages}, and reboot"
                 )
@@ -177,7 +177,7 @@ impl Host {
 
     fn busy(&self, nodes: &[Node]) -> BackendError {
         let proc = self.root.join("proc");
-        let held = nodes.iter().find_map(|node| Some((node, holder::find(&node.path, &proc)?)));
+        let held = nodes.iter().find_map(|node| Some((node, process::other_holder(&node.path, &proc)?)));
         BackendError::NoDevice(match held {
             Some((node, holder)) => {
                 format!("/dev/{} is in use by {holder}; stop it to use the device here", node.name)

@@ -4,11 +4,9 @@
 //! none. Deliberately not here: what becomes of a model whose device is missing or lost (the selection
 //! and the engine's recovery know).
 
-mod holder;
 mod host;
 mod image;
 mod network;
-mod nodes;
 mod text;
 
 use std::{cell::OnceCell, sync::Arc};

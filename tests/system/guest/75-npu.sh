@@ -2,9 +2,9 @@
 use_repository repo-2 > /dev/null
 # Its node must be writable, which under the unit is the state directory alone.
 npu=/var/lib/hailo-clip/npu
-mkdir -p $npu/root/{dev,sys/class/hailo_chardev/hailo0,sys/module/hailo_pci}
-ln -s /proc $npu/root/proc
-: > $npu/root/dev/hailo0
+mkdir -p $npu/machine/{dev,sys/class/hailo_chardev/hailo0,sys/module/hailo_pci}
+ln -s /proc $npu/machine/proc
+: > $npu/machine/dev/hailo0
 control() { printf 'architecture hailo8\n' > $npu/control.part; [[ $# = 0 ]] || printf '%s\n' "$@" >> $npu/control.part; mv $npu/control.part $npu/control; }
 control
 # The service has a /var/tmp of its own.
@@ -16,7 +16,7 @@ cat > /run/systemd/system/$unit.d/npu.conf <<U
 [Service]
 Environment=HAILO_SIM_CONTROL=$npu/control
 ExecStart=
-ExecStart=/usr/libexec/hailo-clip/hailo-clipd --hardware-root $npu/root --models-dir $npu/models
+ExecStart=/usr/libexec/hailo-clip/hailo-clipd --hardware-root $npu/machine --models-dir $npu/models
 U
 cp $config /tmp/before-npu.yaml
 # Patience with machines that are busy or emulated.

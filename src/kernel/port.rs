@@ -4,11 +4,13 @@ use std::{fmt, fs, path::Path};
 
 use nix::unistd::{Uid, User};
 
+use super::process::{self, Process};
+
 /// What can be said of a program that listens.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Holder {
     /// A process whose descriptors this one may see: one of the same user, or any for root.
-    Process { name: String, pid: u32 },
+    Process(Process),
     /// Of all others, the kernel tells the user alone.
     OfUser { uid: u32, port: u16 },
     /// It has gone, or listens in a way that the kernel does not list.
@@ -19,7 +21,7 @@ impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let command = |port| format!("\"sudo ss -ltnp sport = :{port}\" names it");
         match self {
-            Self::Process { name, pid } => write!(f, "{name} (process {pid}) listens there"),
+            Self::Process(process) => write!(f, "{process} listens there"),
             Self::OfUser { uid, port } => {
                 let user = User::from_uid(Uid::from_raw(*uid)).ok().flatten();
                 let user = user.map_or_else(|| uid.to_string(), |user| user.name);
@@ -34,7 +36,10 @@ impl fmt::Display for Holder {
 pub(crate) fn holder(port: u16, proc: &Path) -> Holder {
     let sockets = ["net/tcp", "net/tcp6"].iter().filter_map(|file| fs::read_to_string(proc.join(file)).ok());
     let sockets: Vec<_> = sockets.flat_map(|table| listening(&table, port)).collect();
-    let named = sockets.iter().find_map(|socket| process(socket.inode, proc));
+    let named = sockets.iter().find_map(|socket| {
+        let target = format!("socket:[{}]", socket.inode);
+        process::holders(target.as_ref(), proc).next().map(Holder::Process)
+    });
     let of_user = sockets.first().map(|socket| Holder::OfUser { uid: socket.uid, port });
     named.or(of_user).unwrap_or(Holder::Unknown { port })
 }
@@ -56,19 +61,6 @@ fn listening(table: &str, port: u16) -> Vec<Socket> {
     table.lines().filter_map(socket).collect()
 }
 
-/// The process that has a socket, as far as descriptors may be seen.
-fn process(inode: u64, proc: &Path) -> Option<Holder> {
-    let socket = format!("socket:[{inode}]");
-    fs::read_dir(proc).ok()?.flatten().find_map(|entry| {
-        let pid = entry.file_name().to_str()?.parse().ok()?;
-        let mut descriptors = fs::read_dir(entry.path().join("fd")).ok()?.flatten();
-        let has =
-            descriptors.any(|fd| fs::read_link(fd.path()).is_ok_and(|target| *target == *socket.as_str()));
-        let name = || fs::read_to_string(entry.path().join("comm")).unwrap_or_default().trim().to_owned();
-        has.then(|| Holder::Process { name: name(), pid })
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::TcpListener;
@@ -82,7 +74,7 @@ mod tests {
             let Ok(listener) = TcpListener::bind(address) else { continue };
             let port = listener.local_addr().unwrap().port();
             let found = holder(port, Path::new("/proc"));
-            let Holder::Process { pid, ref name } = found else { panic!("{found:?}") };
+            let Holder::Process(Process { pid, ref name }) = found else { panic!("{found:?}") };
             assert_eq!(pid, std::process::id());
             assert_eq!(found.to_string(), format!("{name} (process {pid}) listens there"));
         }

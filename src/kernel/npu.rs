@@ -1,4 +1,4 @@
-//! Hailo devices as the kernel shows them, before HailoRT is asked.
+//! Hailo devices, before HailoRT is asked.
 
 use std::{
     fs,
@@ -14,17 +14,17 @@ const PCI_VENDOR: &str = "0x1e60";
 
 /// A device node.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Node {
+pub(crate) struct Node {
     /// Such as `hailo0`.
-    pub(super) name: String,
+    pub(crate) name: String,
     /// Where programs open it.
-    pub(super) path: PathBuf,
+    pub(crate) path: PathBuf,
     /// Version of the driver, if it says one.
-    pub(super) driver: Option<String>,
+    pub(crate) driver: Option<String>,
 }
 
 /// The device nodes, by name; `root` is `/` but in tests.
-pub(super) fn find(root: &Path) -> Vec<Node> {
+pub(crate) fn find(root: &Path) -> Vec<Node> {
     let mut nodes = Vec::new();
     for (class, module) in CLASSES.iter().zip(MODULES) {
         for entry in fs::read_dir(root.join("sys/class").join(class)).into_iter().flatten().flatten() {
@@ -44,7 +44,7 @@ pub(super) fn find(root: &Path) -> Vec<Node> {
 }
 
 /// Whether a Hailo device is on the PCI bus, with a driver or without.
-pub(super) fn on_pci_bus(root: &Path) -> bool {
+pub(crate) fn on_pci_bus(root: &Path) -> bool {
     let devices = fs::read_dir(root.join("sys/bus/pci/devices")).into_iter().flatten().flatten();
     devices
         .filter_map(|device| fs::read_to_string(device.path().join("vendor")).ok())

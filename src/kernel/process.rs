@@ -1,35 +1,38 @@
-//! Which process holds a device.
+//! Which process has something open.
 
 use std::{fs, path::Path};
 
 /// A process, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Holder {
-    pid: u32,
-    name: String,
+pub(crate) struct Process {
+    pub(crate) name: String,
+    pub(crate) pid: u32,
 }
 
-impl std::fmt::Display for Holder {
+impl std::fmt::Display for Process {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} (process {})", self.name, self.pid)
     }
 }
 
-/// The first process other than this one that has the file open.
+/// The processes that have a descriptor of `target`, a file's path or what the kernel writes in its place
+/// (`socket:[4711]`).
 ///
 /// Without privileges, the descriptors of other users' processes cannot be seen.
-pub(super) fn find(node: &Path, proc: &Path) -> Option<Holder> {
-    let this = std::process::id();
-    let node = node.canonicalize().ok()?;
-    fs::read_dir(proc).ok()?.flatten().find_map(|entry| {
-        let pid = entry.file_name().to_str()?.parse().ok().filter(|pid| *pid != this)?;
-        let descriptors = fs::read_dir(entry.path().join("fd")).ok()?;
-        let open = descriptors
-            .flatten()
-            .any(|descriptor| fs::read_link(descriptor.path()).is_ok_and(|target| target == node));
+pub(crate) fn holders(target: &Path, proc: &Path) -> impl Iterator<Item = Process> {
+    fs::read_dir(proc).into_iter().flatten().flatten().filter_map(move |entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let mut descriptors = fs::read_dir(entry.path().join("fd")).ok()?.flatten();
+        let has = descriptors.any(|fd| fs::read_link(fd.path()).is_ok_and(|link| link == target));
         let name = || fs::read_to_string(entry.path().join("comm")).unwrap_or_default().trim().to_owned();
-        open.then(|| Holder { pid, name: name() })
+        has.then(|| Process { name: name(), pid })
     })
+}
+
+/// The first process other than this one that has the file at `path` open.
+pub(crate) fn other_holder(path: &Path, proc: &Path) -> Option<Process> {
+    let target = path.canonicalize().ok()?;
+    holders(&target, proc).find(|process| process.pid != std::process::id())
 }
 
 #[cfg(test)]
@@ -44,7 +47,7 @@ mod tests {
         let node = folder.path().join("hailo0");
         fs::write(&node, "").unwrap();
         let here = fs::File::open(&node).unwrap();
-        assert_eq!(find(&node, "/proc".as_ref()), None, "our own descriptor does not count");
+        assert_eq!(other_holder(&node, "/proc".as_ref()), None, "our own descriptor does not count");
         drop(here);
         let (reader, writer) = std::io::pipe().unwrap();
         let mut holder = Command::new("sh")
@@ -56,11 +59,11 @@ mod tests {
             .unwrap();
         let mut said = [0; 5];
         std::io::Read::read_exact(holder.stdout.as_mut().unwrap(), &mut said).unwrap();
-        let found = find(&node, "/proc".as_ref()).unwrap();
+        let found = other_holder(&node, "/proc".as_ref()).unwrap();
         assert_eq!(found.pid, holder.id());
         assert!(found.to_string().contains("sh (process "), "{found}");
         drop(writer);
         holder.wait().unwrap();
-        assert_eq!(find(&node, "/proc".as_ref()), None);
+        assert_eq!(other_holder(&node, "/proc".as_ref()), None);
     }
 }
