@@ -166,35 +166,34 @@ fn run_batch<I, R>(
 ) {
     let inputs: Vec<&I> = inputs.iter().collect();
     let started = Instant::now();
-    let mut results = embed_each(installed, &inputs, embed);
-    if let Some(error) = results.iter().find_map(|result| lost(result.as_ref().err()?)) {
+    let results = embed_each(installed, &inputs, embed);
+    let finished = Instant::now();
+    let loss = results.iter().find_map(|result| result.as_ref().err().filter(|error| is_loss(error)));
+    if let Some(error) = loss {
         // Out of service first, so that nobody who tries again meets it again.
         queue.uninstall(installed);
         // A lost device can only be opened again when nobody holds it any more.
         installed.release();
         (installed.on_lost)(error);
-        results = inputs.iter().map(|_| Err(DeviceError::Stale)).collect();
+        replies.into_iter().for_each(|r| reply(r, Err(DeviceError::Stale)));
+        return;
     }
-    let finished = Instant::now();
     for (r, result) in replies.into_iter().zip(results) {
-        reply(r, result.map(|embedding| Done { embedding, started, finished }));
+        reply(r, result.map(|embedding| Done { embedding, started, finished }).map_err(Into::into));
     }
 }
 
-/// The error, if it says that the backend is gone and not that a batch failed.
-fn lost(error: &DeviceError) -> Option<&BackendError> {
+/// Whether the backend is gone, rather than that a batch failed.
+fn is_loss(error: &BackendError) -> bool {
     match error {
-        DeviceError::Stale => None,
-        DeviceError::Backend(error) => match error {
-            BackendError::Lost(_)
-            | BackendError::NoDevice(_)
-            | BackendError::Unavailable(_)
-            | BackendError::NoSuchModel(_) => Some(error),
-            BackendError::TimedOut(_)
-            | BackendError::Interrupted
-            | BackendError::Inference(_)
-            | BackendError::Output(_) => None,
-        },
+        BackendError::Lost(_)
+        | BackendError::NoDevice(_)
+        | BackendError::Unavailable(_)
+        | BackendError::NoSuchModel(_) => true,
+        BackendError::TimedOut(_)
+        | BackendError::Interrupted
+        | BackendError::Inference(_)
+        | BackendError::Output(_) => false,
     }
 }
 
@@ -204,8 +203,8 @@ fn embed_each<I>(
     installed: &Installed,
     inputs: &[&I],
     embed: Embed<I>,
-) -> Vec<Result<Embedding, DeviceError>> {
-    let all = |error: BackendError| inputs.iter().map(|_| Err(error.clone().into())).collect();
+) -> Vec<Result<Embedding, BackendError>> {
+    let all = |error: BackendError| inputs.iter().map(|_| Err(error.clone())).collect();
     match try_embed(installed, inputs, embed) {
         Ok(embeddings) => embeddings.into_iter().map(Ok).collect(),
         Err(error @ (BackendError::Inference(_) | BackendError::Output(_))) if inputs.len() == 1 => {
@@ -215,7 +214,7 @@ fn embed_each<I>(
             .iter()
             .map(|&input| {
                 let mut one = try_embed(installed, &[input], embed)?;
-                Ok(one.pop().ok_or_else(|| BackendError::Inference("no output".into()))?)
+                one.pop().ok_or_else(|| BackendError::Inference("no output".into()))
             })
             .collect(),
         Err(error) => all(error),
@@ -243,7 +242,10 @@ fn try_embed<I>(
             }
             Err(BackendError::Interrupted) => {}
             Err(error) => {
-                error!(model = &*installed.model.name, batch = inputs.len(), "{error}");
+                // A loss is logged by whoever is told of it.
+                if !is_loss(&error) {
+                    error!(model = &*installed.model.name, batch = inputs.len(), "{error}");
+                }
                 return Err(error);
             }
         }

@@ -78,12 +78,11 @@ impl Engine {
             loop {
                 self.model_loaded().await?;
                 let Some(model) = self.shared.model.load_full() else {
-                    // Lost just now: the state says so in a moment, or a new one is there already.
+                    // Lost since the state was asked: it tells now whether to wait for another one.
                     let state = self.shared.status.borrow().state;
                     if matches!(state, State::Failed | State::Draining) {
                         return Err(self.refusal());
                     }
-                    tokio::task::yield_now().await;
                     continue;
                 };
                 loaded = true;

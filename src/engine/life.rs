@@ -155,6 +155,9 @@ impl Engine {
             BackendError::Unavailable(format!("cannot start the device threads: {error}"))
         })?;
         let lost = Arc::downgrade(&self.shared);
+        // Announced before it runs: a device that is lost at once is to be told of after that.
+        self.shared.model.store(Some(Arc::clone(&model)));
+        self.announce(&model);
         self.shared.device.install(Arc::new(Installed::new(
             Arc::clone(&model),
             backend,
@@ -166,8 +169,6 @@ impl Engine {
                 }
             }),
         )));
-        self.shared.model.store(Some(Arc::clone(&model)));
-        self.announce(&model);
         info!(
             model = &*model.name,
             backend = %model.description.kind,
@@ -230,13 +231,14 @@ impl Shared {
     /// A device thread has lost its backend: requests wait until the recovery has an answer.
     fn lost(&self, error: &BackendError) {
         error!("{error}");
-        self.model.store(None);
+        // The state first: whoever finds no model is to find the reason as well.
         self.status.send_modify(|status| {
             if status.state != State::Draining {
                 status.state = State::Loading;
             }
             status.error = Some(error.to_string());
         });
+        self.model.store(None);
         self.recovery.send_replace(Recovery::Now);
     }
 }
