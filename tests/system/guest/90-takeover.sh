@@ -46,9 +46,21 @@ printf '[Service]\nNice=5\n' > /etc/systemd/system/hailo-clip.service.d/nice.con
 systemctl daemon-reload
 systemctl enable --now hailo-clip.service > /dev/null 2>&1
 check "the old service runs" eventually curl -sS -o /dev/null http://127.0.0.1:5070/
+# Another package has a file of ours, so dpkg gives up after preinst.
+mkdir -p /tmp/in-the-way/{DEBIAN,usr/bin}
+printf 'Package: in-the-way\nVersion: 1\nArchitecture: all\nMaintainer: Nobody <nobody@localhost>\nDescription: in the way\n' \
+    > /tmp/in-the-way/DEBIAN/control
+touch /tmp/in-the-way/usr/bin/hailo-clip
+dpkg-deb --build /tmp/in-the-way /tmp/in-the-way.deb > /dev/null && dpkg -i /tmp/in-the-way.deb > /dev/null 2>&1
+check "an installation fails after it took over" fails install hailo-clip
+check "the old service runs again" eventually curl -sS -o /dev/null http://127.0.0.1:5070/
+check "its unit is back, and enabled" prints '^enabled' systemctl is-enabled hailo-clip.service
+check "so is its configuration" cmp $config /tmp/old.yaml
+dpkg --purge in-the-way > /dev/null 2>&1
 takeover() { install hailo-clip > /tmp/apt 2>&1; local status=$?; cat /tmp/apt; return $status; }
 check "apt install over it, without a question" takeover
 check "what is left of it is named" grep -q '/opt/hailo-clip of the earlier installation' /tmp/apt
+check "so is its unit" grep -q 'is out of the way, in /etc/systemd/system/hailo-clip.service.replaced-by-package' /tmp/apt
 check "and what applies to our unit from now on" grep -q 'service.d/nice.conf was made for that unit' /tmp/apt
 port=5070
 check "our service answers on its port" http_right
@@ -63,6 +75,7 @@ check "it answers" http_right
 check "purge" apt-get purge -y hailo-clip
 check "what is not ours stays: program" test -e /opt/hailo-clip/hailo_clip_service.py
 check "the old unit" test -e /etc/systemd/system/hailo-clip.service.replaced-by-package
+check "the old models" test -d /var/lib/hailo-clip/models
 check "the old settings" test -e /etc/xdg/hailo-clip/hailo-clip.json
 check "the user that the old installer made" getent passwd hailo-clip
 check "nothing has failed" running
