@@ -5,9 +5,11 @@ use serde::Serialize;
 
 #[derive(Serialize)]
 struct Index {
+    /// By which Immich's users know its own server.
+    message: &'static str,
     service: &'static str,
     version: &'static str,
-    endpoints: [Endpoint; 6],
+    endpoints: [Endpoint; 13],
 }
 
 #[derive(Serialize)]
@@ -20,6 +22,7 @@ struct Endpoint {
 pub(super) async fn index() -> impl IntoResponse {
     let endpoint = |method, path, description| Endpoint { method, path, description };
     Json(Index {
+        message: "Immich ML",
         service: "hailo-clip",
         version: env!("CARGO_PKG_VERSION"),
         endpoints: [
@@ -29,6 +32,13 @@ pub(super) async fn index() -> impl IntoResponse {
             endpoint("POST", "/v1/classify", "ranks text prompts by how well they describe an image"),
             endpoint("POST", "/v1/embed/image", "embedding of an image"),
             endpoint("POST", "/v1/embed/text", "embedding of a text"),
+            endpoint("POST", "/v1/embeddings", "embeddings, as OpenAI has them"),
+            endpoint("GET", "/v1/models", "installed models, as OpenAI has them"),
+            endpoint("GET", "/v1/models/{model}", "one of them"),
+            endpoint("POST", "/predict", "embeddings, as Immich has them"),
+            endpoint("GET", "/ping", "\"pong\", for Immich"),
+            endpoint("GET", "/metrics", "metrics, as Prometheus has them"),
+            endpoint("GET", "/openapi.json", "description of all this for programs"),
         ],
     })
 }

@@ -96,6 +96,11 @@ impl Texts {
         self.limited("templates", MAX_TEXTS)
     }
 
+    /// Texts to embed, perhaps none.
+    pub(super) fn into_texts(self, name: &str) -> Result<Vec<String>, ApiError> {
+        self.limited(name, MAX_PROMPTS)
+    }
+
     fn limited(self, name: &str, limit: usize) -> Result<Vec<String>, ApiError> {
         if self.count > limit {
             let message = format!("'{name}' has {} entries, the limit is {limit}", self.count);
