@@ -1,12 +1,6 @@
 //! The running service, from the first socket to the last answer.
 
-use std::{
-    fmt::Display,
-    fs, io,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt::Display, fs, io, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use thiserror::Error;
