@@ -56,6 +56,7 @@ impl Engine {
         image: &Bytes,
         options: &EmbedOptions,
     ) -> Result<EmbeddedImage, EngineError> {
+        validate::timeout(options.timeout)?;
         let accepted = self.admit_with(options).await?;
         let since = accepted.since;
         self.within_deadline(&accepted, options.timeout, move |model, settings| async move {
@@ -78,6 +79,7 @@ impl Engine {
         texts: &[String],
         options: &EmbedOptions,
     ) -> Result<EmbeddedTexts, EngineError> {
+        validate::timeout(options.timeout)?;
         let accepted = self.admit_with(options).await?;
         validate::texts(texts)?;
         let since = accepted.since;

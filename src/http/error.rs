@@ -9,6 +9,7 @@ use axum::{
 };
 use serde::Serialize;
 use thiserror::Error;
+use utoipa::ToSchema;
 
 use crate::engine::{EngineError, State};
 
@@ -24,9 +25,12 @@ pub(super) struct ApiError {
     param: Option<&'static str>,
 }
 
-#[derive(Serialize)]
-struct ErrorBody<'a> {
+/// An error.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ErrorBody<'a> {
+    /// What failed, for people.
     error: &'a str,
+    /// Stable, for programs.
     code: &'static str,
 }
 

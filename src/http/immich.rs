@@ -31,41 +31,40 @@ use crate::{
 /// Requests whose bodies are held at a time. More wait unread, so that waiting costs no memory.
 pub(super) const MOST_AT_A_TIME: usize = 8;
 
-/// An embedded picture.
+/// An embedded picture or text.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Visual {
+pub(super) struct Prediction {
     /// A JSON array of numbers, as a string.
     clip: String,
     /// Height of the decoded picture in pixels.
-    image_height: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    image_height: Option<u32>,
     /// Width of the decoded picture in pixels.
-    image_width: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    image_width: Option<u32>,
 }
 
-/// An embedded text.
-#[derive(Serialize, ToSchema)]
-pub(super) struct Textual {
-    /// A JSON array of numbers, as a string.
-    clip: String,
-}
-
-/// A form's fields: one of `image` and `text` besides the entries.
+/// A picture or a text, as the entries say.
 #[derive(ToSchema)]
 #[allow(dead_code, reason = "describes the form, which is read part by part")]
 pub(super) struct PredictForm {
     /// JSON: `{"clip":{"visual":{"modelName":"ViT-B-32__openai"}}}`, or `textual`.
+    #[schema(format = "entries")]
     entries: String,
-    /// The picture's file.
+    /// The picture's file, for a visual entry.
     #[schema(value_type = Option<String>, format = Binary, nullable = false)]
     image: Option<String>,
-    /// The text.
+    /// The text, for a textual entry.
     #[schema(nullable = false)]
     text: Option<String>,
 }
 
+/// An error in Immich's form.
 #[derive(Serialize, ToSchema)]
-pub(super) struct ErrorBody {
+pub(super) struct ImmichError {
     /// What failed, for people.
     detail: String,
 }
@@ -101,9 +100,9 @@ pub(super) async fn ping() -> &'static str {
 #[utoipa::path(post, path = "/predict", tag = "immich",
     request_body(content = PredictForm, content_type = "multipart/form-data"),
     responses(
-        (status = 200, description = "The embedding.", body = inline(Answer)),
-        (status = "4XX", description = "The request cannot be served.", body = ErrorBody),
-        (status = "5XX", description = "The service cannot serve now.", body = ErrorBody),
+        (status = 200, description = "The embedding.", body = Prediction),
+        (status = "4XX", description = "The request cannot be served.", body = ImmichError),
+        (status = "5XX", description = "The service cannot serve now.", body = ImmichError),
     ))]
 pub(super) async fn predict(State(facade): State<Facade>, request: Request) -> Result<Response, ApiError> {
     let limit = facade.options().request_timeout;
@@ -118,24 +117,16 @@ pub(super) async fn predict(State(facade): State<Facade>, request: Request) -> R
     }
 }
 
-/// Either answer.
-#[derive(Serialize, ToSchema)]
-#[serde(untagged)]
-pub(super) enum Answer {
-    Visual(Visual),
-    Textual(Textual),
-}
-
 async fn visual(facade: &Facade, form: &mut Form, options: &EmbedOptions) -> Result<Response, ApiError> {
     let Ok(image) = form.take_image() else {
         return Err(bad_request("a visual entry needs a picture in the part 'image'"));
     };
     let embedded = facade.engine.embed_image_with(image, options).await.map_err(engine_error)?;
-    let answer = Answer::Visual(Visual {
+    let answer = Prediction {
         clip: array(&embedded.embedding)?,
-        image_height: embedded.height,
-        image_width: embedded.width,
-    });
+        image_height: Some(embedded.height),
+        image_width: Some(embedded.width),
+    };
     Ok(answered(&embedded.timings, answer))
 }
 
@@ -147,10 +138,13 @@ async fn textual(facade: &Facade, form: &Form, options: &EmbedOptions) -> Result
         facade.engine.embed_texts_with(vec![text.to_owned()], options).await.map_err(engine_error)?;
     // The engine gives one embedding for each text.
     let embedding = embedded.embeddings.first().ok_or_else(ApiError::internal)?;
-    Ok(answered(&embedded.timings, Answer::Textual(Textual { clip: array(embedding)? })))
+    Ok(answered(
+        &embedded.timings,
+        Prediction { clip: array(embedding)?, image_height: None, image_width: None },
+    ))
 }
 
-fn answered(timings: &Timings, answer: Answer) -> Response {
+fn answered(timings: &Timings, answer: Prediction) -> Response {
     let timing: ServerTiming = server_timing(timings);
     (timing, Json(answer)).into_response()
 }
@@ -207,8 +201,8 @@ fn engine_error(error: EngineError) -> ApiError {
 }
 
 /// An error as Immich reads it.
-pub(super) fn error_body(error: &ApiError) -> ErrorBody {
-    ErrorBody { detail: error.to_string() }
+pub(super) fn error_body(error: &ApiError) -> ImmichError {
+    ImmichError { detail: error.to_string() }
 }
 
 /// Permits for requests whose bodies are held.

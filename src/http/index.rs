@@ -2,23 +2,34 @@
 
 use axum::{Json, response::IntoResponse};
 use serde::Serialize;
+use utoipa::ToSchema;
 
-#[derive(Serialize)]
-struct Index {
+use super::error::ErrorBody;
+
+/// What there is.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Index {
     /// By which Immich's users know its own server.
     message: &'static str,
     service: &'static str,
     version: &'static str,
+    #[schema(value_type = Vec<Endpoint>)]
     endpoints: [Endpoint; 13],
 }
 
-#[derive(Serialize)]
-struct Endpoint {
+/// An endpoint.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Endpoint {
     method: &'static str,
     path: &'static str,
     description: &'static str,
 }
 
+/// Lists what there is.
+#[utoipa::path(get, path = "/", tag = "service", responses(
+    (status = 200, description = "The endpoints.", body = Index),
+    (status = "4XX", description = "The request cannot be served.", body = ErrorBody),
+))]
 pub(super) async fn index() -> impl IntoResponse {
     let endpoint = |method, path, description| Endpoint { method, path, description };
     Json(Index {

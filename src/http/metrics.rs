@@ -17,7 +17,11 @@ use crate::engine;
 const CONTENT_TYPE: [(HeaderName, &str); 1] =
     [(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
 
-/// All metrics.
+/// Metrics of the service, for Prometheus.
+#[utoipa::path(get, path = "/metrics", tag = "service", responses(
+    (status = 200, description = "Prometheus's text format.", body = String, content_type = "text/plain"),
+    (status = "4XX", description = "The request cannot be served.", body = super::error::ErrorBody),
+))]
 pub(super) async fn metrics(State(facade): State<Facade>) -> Result<Response, ApiError> {
     let internal = |error: prometheus::Error| {
         tracing::error!("cannot write the metrics: {error}");

@@ -7,7 +7,7 @@
 //! | who may ask | `security` |
 //! | bodies and their limits | `body`, `payload` |
 //! | wire formats | `json`, `form`, `image_field`, `parameters` |
-//! | endpoints | `classify`, `embed`, `health`, `index`, `metrics` |
+//! | endpoints | `classify`, `embed`, `health`, `index`, `metrics`, `openapi` |
 //! | other interfaces | `immich`, `openai`, `models` |
 //! | errors | `error` |
 //!
@@ -28,6 +28,7 @@ mod json;
 mod metrics;
 mod models;
 mod openai;
+mod openapi;
 mod options;
 mod parameters;
 mod payload;

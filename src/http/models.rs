@@ -13,7 +13,7 @@ use axum::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::{error::ApiError, openai::ErrorBody, router::Facade};
+use super::{error::ApiError, openai::OpenAiError, router::Facade};
 use crate::{
     engine::ModelInfo,
     model::{self, Bundle},
@@ -51,7 +51,7 @@ pub(super) struct Model {
 /// Lists the models.
 #[utoipa::path(get, path = "/v1/models", tag = "openai", responses(
     (status = 200, description = "The installed models.", body = List),
-    (status = "4XX", description = "The request cannot be served.", body = ErrorBody),
+    (status = "4XX", description = "The request cannot be served.", body = OpenAiError),
 ))]
 pub(super) async fn list(State(facade): State<Facade>) -> Result<Json<List>, ApiError> {
     Ok(Json(List { object: "list", data: installed(&facade).await? }))
@@ -62,7 +62,7 @@ pub(super) async fn list(State(facade): State<Facade>) -> Result<Json<List>, Api
     params(("model" = String, Path, description = "Name or alias.")),
     responses(
         (status = 200, description = "The model.", body = Model),
-        (status = "4XX", description = "The request cannot be served.", body = ErrorBody),
+        (status = "4XX", description = "The request cannot be served.", body = OpenAiError),
     ))]
 pub(super) async fn show(
     State(facade): State<Facade>,

@@ -16,7 +16,12 @@ use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
 use super::{
-    error::ApiError, image_field, json, parameters::Texts, payload, router::Facade, timing::server_timing,
+    error::ApiError,
+    image_field, json,
+    parameters::{Integer, Texts},
+    payload,
+    router::Facade,
+    timing::server_timing,
 };
 use crate::{
     clip::Embedding,
@@ -47,29 +52,28 @@ struct Fields<'a> {
 pub(super) struct EmbeddingsBody {
     /// Name or alias of the model in service.
     model: String,
-    /// One text, or several; pictures as data URIs or base64.
     input: Input,
     modality: Option<Modality>,
     encoding_format: Option<EncodingFormat>,
     /// The model's own number of dimensions; no other can be asked for.
     #[schema(minimum = 1)]
-    dimensions: Option<u32>,
+    dimensions: Option<u64>,
 }
 
-/// One text or picture, or several.
+/// One text, or several; pictures as data URIs or base64.
 #[derive(Deserialize, ToSchema)]
 #[serde(untagged)]
 #[allow(dead_code, reason = "describes the field, which is read otherwise")]
 pub(super) enum Input {
     One(String),
-    Several(#[schema(inline)] TextList),
+    Several(#[schema(inline)] Several),
 }
 
 /// At least one, at most 1000.
 #[derive(Deserialize, ToSchema)]
 #[schema(min_items = 1, max_items = 1000)]
 #[allow(dead_code, reason = "as above")]
-pub(super) struct TextList(Vec<String>);
+pub(super) struct Several(Vec<String>);
 
 /// What the input is; text if absent.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, ToSchema)]
@@ -103,7 +107,7 @@ enum Inputs {
 
 /// The embeddings, in the input's order.
 #[derive(Serialize, ToSchema)]
-pub(super) struct Answer {
+pub(super) struct Embeddings {
     /// `list`
     object: &'static str,
     data: Vec<Item>,
@@ -112,6 +116,7 @@ pub(super) struct Answer {
     usage: Usage,
 }
 
+/// One embedding.
 #[derive(Serialize, ToSchema)]
 pub(super) struct Item {
     /// `embedding`
@@ -136,13 +141,15 @@ pub(super) struct Usage {
     total_tokens: usize,
 }
 
+/// An error in OpenAI's form.
 #[derive(Serialize, ToSchema)]
-pub(super) struct ErrorBody {
-    error: ErrorDetails,
+pub(super) struct OpenAiError {
+    error: OpenAiErrorDetails,
 }
 
+/// What went wrong.
 #[derive(Serialize, ToSchema)]
-pub(super) struct ErrorDetails {
+pub(super) struct OpenAiErrorDetails {
     /// What failed, for people.
     message: String,
     /// `invalid_request_error` or `server_error`
@@ -157,9 +164,9 @@ pub(super) struct ErrorDetails {
 #[utoipa::path(post, path = "/v1/embeddings", tag = "openai",
     request_body = EmbeddingsBody,
     responses(
-        (status = 200, description = "The embeddings.", body = Answer),
-        (status = "4XX", description = "The request cannot be served.", body = ErrorBody),
-        (status = "5XX", description = "The service cannot serve now.", body = ErrorBody),
+        (status = 200, description = "The embeddings.", body = Embeddings),
+        (status = "4XX", description = "The request cannot be served.", body = OpenAiError),
+        (status = "5XX", description = "The service cannot serve now.", body = OpenAiError),
     ))]
 pub(super) async fn embeddings(State(facade): State<Facade>, request: Request) -> Result<Response, ApiError> {
     let body = payload::receive_json(&facade, request).await?;
@@ -182,7 +189,7 @@ pub(super) async fn embeddings(State(facade): State<Facade>, request: Request) -
         .about("dimensions"));
     }
     let item = |(index, embedding)| Item { object: "embedding", index, embedding: write(embedding, format) };
-    let answer = Answer {
+    let answer = Embeddings {
         object: "list",
         data: embeddings.iter().enumerate().map(item).collect(),
         model: model.to_string(),
@@ -235,7 +242,7 @@ fn parse(body: &[u8]) -> Result<Asked, ApiError> {
     let modality = field(fields.modality, "modality", "\"text\" or \"image\"")?.unwrap_or(Modality::Text);
     let format = field(fields.encoding_format, "encoding_format", "\"float\" or \"base64\"")?
         .unwrap_or(EncodingFormat::Float);
-    let dimensions = field(fields.dimensions, "dimensions", "a positive integer")?;
+    let dimensions: Option<Integer> = field(fields.dimensions, "dimensions", "a positive integer")?;
     let input =
         fields.input.ok_or_else(|| ApiError::invalid_argument("Missing 'input' field").about("input"))?;
     let input = texts(input)?;
@@ -243,7 +250,7 @@ fn parse(body: &[u8]) -> Result<Asked, ApiError> {
         Modality::Text => Inputs::Texts(input),
         Modality::Image => Inputs::Images(pictures(&input)?),
     };
-    Ok(Asked { model, input, format, dimensions })
+    Ok(Asked { model, input, format, dimensions: dimensions.map(|Integer(number)| number) })
 }
 
 fn field<'a, T: Deserialize<'a>>(
@@ -287,7 +294,7 @@ fn empty_input() -> ApiError {
 }
 
 /// An error as OpenAI's clients read it.
-pub(super) fn error_body(error: &ApiError) -> ErrorBody {
+pub(super) fn error_body(error: &ApiError) -> OpenAiError {
     let code = match error.code() {
         "no_such_model" => "model_not_found",
         "unauthorized" => "invalid_api_key",
@@ -295,5 +302,5 @@ pub(super) fn error_body(error: &ApiError) -> ErrorBody {
     };
     let r#type = if error.status().is_server_error() { "server_error" } else { "invalid_request_error" };
     let param = if error.status() == StatusCode::NOT_FOUND { Some("model") } else { error.param() };
-    ErrorBody { error: ErrorDetails { message: error.to_string(), r#type, param, code } }
+    OpenAiError { error: OpenAiErrorDetails { message: error.to_string(), r#type, param, code } }
 }

@@ -19,7 +19,7 @@ use super::{
     body::{BodyBudget, BodyLimits},
     classify, embed,
     error::ApiError,
-    health, immich, index, metrics, models, openai, security,
+    health, immich, index, metrics, models, openai, openapi, security,
 };
 use crate::engine::Engine;
 
@@ -71,6 +71,7 @@ pub(super) fn router(facade: Facade) -> Router {
         .route("/ping", get(immich::ping));
     let guarded = Router::new()
         .route("/", get(index::index))
+        .route("/openapi.json", get(openapi::openapi))
         .route("/metrics", get(metrics::metrics))
         .route("/predict", post(immich::predict))
         .route("/v1/embeddings", post(openai::embeddings))

@@ -15,5 +15,6 @@ mod limits;
 mod manage;
 mod metrics;
 mod openai;
+mod openapi;
 mod replaced;
 mod restart;
