@@ -6,6 +6,7 @@ mod common;
 mod polkit;
 
 mod bundles;
+mod documented;
 mod facades;
 mod http;
 mod immich;
