@@ -19,7 +19,7 @@ help:
 	@echo "make test        all tests"
 	@echo "make lint        format, clippy, documentation, dependencies, debian/copyright"
 	@echo "make test-npu    the service's tests on simulated Hailo devices (part of make test)"
-	@echo "make test-clients  OpenAI's client and Immich's requests on the service (part of make test)"
+	@echo "make test-clients  OpenAI's client, Immich's and Frigate's requests on the service (part of make test)"
 	@echo "make test-openapi  schemathesis on the service (part of make test)"
 	@echo "make bench-npu   how much of a simulated device's rate the service delivers"
 	@echo "make npu-eval    accuracy on simulated devices beside the CPU"
@@ -129,7 +129,7 @@ $(CLIENTS)/installed: tests/clients/requirements.txt | packages-test
 
 # The service as other programs' clients meet it.
 test-clients: $(CLIENTS)/installed
-	$(CARGO) test --test service -- immich:: openai::
+	$(CARGO) test --test service -- immich:: llama_cpp:: openai::
 
 # The service held against its own description.
 test-openapi: $(CLIENTS)/installed

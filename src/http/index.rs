@@ -14,7 +14,7 @@ pub(super) struct Index {
     service: &'static str,
     version: &'static str,
     #[schema(value_type = Vec<Endpoint>)]
-    endpoints: [Endpoint; 13],
+    endpoints: [Endpoint; 15],
 }
 
 /// An endpoint.
@@ -46,6 +46,8 @@ pub(super) async fn index() -> impl IntoResponse {
             endpoint("POST", "/v1/embeddings", "embeddings, as OpenAI has them"),
             endpoint("GET", "/v1/models", "installed models, as OpenAI has them"),
             endpoint("GET", "/v1/models/{model}", "one of them"),
+            endpoint("POST", "/embeddings", "embeddings, as llama.cpp has them, for Frigate"),
+            endpoint("GET", "/props", "what can be asked so"),
             endpoint("POST", "/predict", "embeddings, as Immich has them"),
             endpoint("GET", "/ping", "\"pong\", for Immich"),
             endpoint("GET", "/metrics", "metrics, as Prometheus has them"),

@@ -8,7 +8,7 @@
 //! | bodies and their limits | `body`, `payload` |
 //! | wire formats | `json`, `form`, `image_field`, `parameters` |
 //! | endpoints | `classify`, `embed`, `health`, `index`, `metrics`, `openapi` |
-//! | other interfaces | `immich`, `openai`, `models` |
+//! | other interfaces | `immich`, `openai`, `models`, `llama_cpp`, `pictures` |
 //! | errors | `error` |
 //!
 //! A handler decodes its request, makes one call to the engine and encodes the answer. What an argument
@@ -25,6 +25,7 @@ mod image_field;
 mod immich;
 mod index;
 mod json;
+mod llama_cpp;
 mod metrics;
 mod models;
 mod openai;
@@ -32,6 +33,7 @@ mod openapi;
 mod options;
 mod parameters;
 mod payload;
+mod pictures;
 mod router;
 mod security;
 mod server;

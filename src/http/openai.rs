@@ -1,6 +1,6 @@
 //! `POST /v1/embeddings`, as OpenAI has it, for texts and, beyond that, for pictures.
 
-use std::{borrow::Cow, sync::Arc};
+use std::borrow::Cow;
 
 use axum::{
     Json,
@@ -10,7 +10,6 @@ use axum::{
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
@@ -19,17 +18,11 @@ use super::{
     error::ApiError,
     image_field, json,
     parameters::{Integer, Texts},
-    payload,
+    payload, pictures,
     router::Facade,
     timing::server_timing,
 };
-use crate::{
-    clip::Embedding,
-    engine::{EmbedOptions, Timings},
-};
-
-/// Pictures of one request that are worked on at a time.
-const PICTURES_AT_A_TIME: usize = 4;
+use crate::{clip::Embedding, engine::EmbedOptions};
 
 /// The body's fields, each still JSON, so that an error can name its field.
 #[derive(Deserialize)]
@@ -177,7 +170,12 @@ pub(super) async fn embeddings(State(facade): State<Facade>, request: Request) -
             let embedded = facade.engine.embed_texts_with(texts, &options).await?;
             (embedded.embeddings, embedded.model, embedded.tokens.unwrap_or_default(), embedded.timings)
         }
-        Inputs::Images(images) => embed_images(&facade, images, options).await?,
+        Inputs::Images(images) => {
+            let mut images = images.into_iter();
+            let first = images.next().ok_or_else(empty_input)?;
+            let embedded = pictures::embed(&facade.engine, first, images, &options).await?;
+            (embedded.embeddings, embedded.model, 0, embedded.timings)
+        }
     };
     if let (Some(asked), Some(embedding)) = (dimensions, embeddings.first())
         && u64::try_from(embedding.dimension()) != Ok(asked)
@@ -196,32 +194,6 @@ pub(super) async fn embeddings(State(facade): State<Facade>, request: Request) -
         usage: Usage { prompt_tokens: tokens, total_tokens: tokens },
     };
     Ok((server_timing(&timings), Json(answer)).into_response())
-}
-
-type Embedded = (Vec<Embedding>, Arc<str>, usize, Timings);
-
-/// A full queue refuses the first picture; once that is in, the others wait for their places.
-async fn embed_images(
-    facade: &Facade,
-    images: Vec<Bytes>,
-    options: EmbedOptions,
-) -> Result<Embedded, ApiError> {
-    let engine = &facade.engine;
-    let patient = EmbedOptions { wait_for_place: true, ..options.clone() };
-    let mut images = images.into_iter();
-    let first = images.next().ok_or_else(empty_input)?;
-    let first = engine.embed_image_with(first, &options).await?;
-    let patient = &patient;
-    let rest = stream::iter(images.map(|image| engine.embed_image_with(image, patient)));
-    let rest: Vec<_> = rest.buffered(PICTURES_AT_A_TIME).try_collect().await?;
-    if rest.iter().any(|image| image.model != first.model) {
-        // Replaced on the way, by one that answers to the same name.
-        return Err(ApiError::model_replaced());
-    }
-    let slowest = rest.iter().chain([&first]).map(|image| image.timings).max_by_key(|timings| timings.total);
-    let (model, timings) = (first.model.clone(), slowest.unwrap_or_default());
-    let embeddings = [first].into_iter().chain(rest).map(|image| image.embedding).collect();
-    Ok((embeddings, model, 0, timings))
 }
 
 fn write(embedding: &Embedding, format: EncodingFormat) -> Vector {

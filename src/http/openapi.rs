@@ -15,7 +15,7 @@ use utoipa::{
     },
 };
 
-use super::{classify, embed, health, immich, index, metrics, models, openai, router::Facade};
+use super::{classify, embed, health, immich, index, llama_cpp, metrics, models, openai, router::Facade};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -35,6 +35,8 @@ use super::{classify, embed, health, immich, index, metrics, models, openai, rou
         openai::embeddings,
         models::list,
         models::show,
+        llama_cpp::embeddings,
+        llama_cpp::props,
         immich::predict,
         immich::ping,
         metrics::metrics,

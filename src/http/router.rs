@@ -19,7 +19,7 @@ use super::{
     body::{BodyBudget, BodyLimits},
     classify, embed,
     error::ApiError,
-    health, immich, index, metrics, models, openai, openapi, security,
+    health, immich, index, llama_cpp, metrics, models, openai, openapi, security,
 };
 use crate::engine::Engine;
 
@@ -74,6 +74,8 @@ pub(super) fn router(facade: Facade) -> Router {
         .route("/openapi.json", get(openapi::openapi))
         .route("/metrics", get(metrics::metrics))
         .route("/predict", post(immich::predict))
+        .route("/embeddings", post(llama_cpp::embeddings))
+        .route("/props", get(llama_cpp::props))
         .route("/v1/embeddings", post(openai::embeddings))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{model}", get(models::show))
@@ -115,6 +117,7 @@ fn is_refusal_of_body(status: StatusCode) -> bool {
 /// An error's body, where clients of the route expect another form than ours.
 fn foreign_error_body(route: &str, error: &ApiError) -> Option<Body> {
     let body = match route {
+        "/embeddings" | "/props" => serde_json::to_vec(&llama_cpp::error_body(error)),
         "/predict" => serde_json::to_vec(&immich::error_body(error)),
         "/v1/embeddings" | "/v1/models" | "/v1/models/{model}" => {
             serde_json::to_vec(&openai::error_body(error))

@@ -9,9 +9,12 @@ use crate::{
     interop::{ALIAS, Aliased, client, python, succeed},
 };
 
+/// A form's parts by name.
+type Parts<'a> = &'a [(&'a str, &'a [u8])];
+
 const BOUNDARY: &str = "----formdata-undici-1";
 
-fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
+fn form(parts: Parts<'_>) -> Vec<u8> {
     let mut body = Vec::new();
     for (name, content) in parts {
         let file = if *name == "image" { "; filename=\"blob\"" } else { "" };
@@ -22,7 +25,7 @@ fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
     body
 }
 
-fn predict(service: &Aliased, parts: &[(&str, &[u8])]) -> Answer {
+fn predict(service: &Aliased, parts: Parts<'_>) -> Answer {
     let content_type = format!("multipart/form-data; boundary={BOUNDARY}");
     request(&service.daemon, "POST", "/predict", &content_type, &form(parts))
 }
@@ -125,7 +128,7 @@ fn bad_requests_have_details() {
     let visual = entries("visual", ALIAS);
     let textual = entries("textual", ALIAS);
     let faces = br#"{"facial-recognition":{"detection":{"modelName":"buffalo_l"}}}"#;
-    let cases: [(&[(&str, &[u8])], u16, &str); 8] = [
+    let cases: [(Parts<'_>, u16, &str); 8] = [
         (&[("image", &red)], 422, "'entries'"),
         (&[("entries", b"{"), ("image", &red)], 422, "'entries'"),
         (&[("entries", faces), ("image", &red)], 422, "facial-recognition"),

@@ -13,6 +13,7 @@ mod immich;
 mod interop;
 mod life;
 mod limits;
+mod llama_cpp;
 mod manage;
 mod metrics;
 mod openai;

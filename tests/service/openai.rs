@@ -56,7 +56,7 @@ fn texts_are_embedded_in_order() {
 
     let one =
         embed(&service, &json!({"model": ALIAS, "input": "a blue star", "dimensions": 128, "user": "x"}));
-    assert_eq!(vectors(&one), [star.clone()]);
+    assert_eq!(vectors(&one), vec![star.clone()]);
     let answer =
         embed(&service, &json!({"model": "demo", "input": "a blue star", "encoding_format": "base64"}));
     let bytes = STANDARD.decode(answer.json()["data"][0]["embedding"].as_str().unwrap()).unwrap();
