@@ -35,6 +35,8 @@ pub(super) struct JsonFields<'a> {
     logit_scale: Option<&'a RawValue>,
     #[serde(borrow)]
     timeout_ms: Option<&'a RawValue>,
+    #[serde(borrow)]
+    explain: Option<&'a RawValue>,
 }
 
 /// A string, borrowed unless it has escapes.
@@ -82,6 +84,7 @@ impl<'a> JsonFields<'a> {
             apply_softmax: self.apply_softmax.map(RawValue::get),
             logit_scale: self.logit_scale.map(RawValue::get),
             timeout_ms: self.timeout_ms.map(RawValue::get),
+            explain: self.explain.map(RawValue::get),
         };
         let options = options.parse(templates.unwrap_or_default().into_templates()?)?;
         Ok(ClassifyRequest { image, prompts, options })

@@ -6,7 +6,7 @@
 //! | who may ask | `security` |
 //! | bodies and their limits | `body`, `payload` |
 //! | wire formats | `json`, `form`, `image_field`, `parameters` |
-//! | endpoints | `classify`, `embed`, `health`, `index` |
+//! | endpoints | `classify` (with `explanation`), `embed`, `health`, `index` |
 //! | errors | `error` |
 //!
 //! A handler decodes its request, makes one call to the engine and encodes the answer. What an argument
@@ -17,6 +17,7 @@ mod body;
 mod classify;
 mod embed;
 mod error;
+mod explanation;
 mod form;
 mod health;
 mod image_field;
