@@ -1,4 +1,4 @@
-//! `GET /`: what there is.
+//! `GET /` for programs: what there is.
 
 use axum::{Json, response::IntoResponse};
 use serde::Serialize;
@@ -7,7 +7,7 @@ use serde::Serialize;
 struct Index {
     service: &'static str,
     version: &'static str,
-    endpoints: [Endpoint; 6],
+    endpoints: [Endpoint; 7],
 }
 
 #[derive(Serialize)]
@@ -29,6 +29,7 @@ pub(super) async fn index() -> impl IntoResponse {
             endpoint("POST", "/v1/classify", "ranks text prompts by how well they describe an image"),
             endpoint("POST", "/v1/embed/image", "embedding of an image"),
             endpoint("POST", "/v1/embed/text", "embedding of a text"),
+            endpoint("POST", "/v1/models/use", "takes another model into service, with a key that manages"),
         ],
     })
 }

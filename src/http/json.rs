@@ -37,6 +37,8 @@ pub(super) struct JsonFields<'a> {
     timeout_ms: Option<&'a RawValue>,
     #[serde(borrow)]
     explain: Option<&'a RawValue>,
+    #[serde(borrow)]
+    model: Option<&'a RawValue>,
 }
 
 /// A string, borrowed unless it has escapes.
@@ -107,6 +109,17 @@ impl<'a> JsonFields<'a> {
     pub(super) fn text(&self) -> Result<String, ApiError> {
         let text = self.text.ok_or_else(ApiError::missing_text)?;
         serde_json::from_str(text.get()).map_err(|_| ApiError::invalid_argument("'text' must be a string"))
+    }
+
+    /// The name of a model.
+    ///
+    /// # Errors
+    /// Missing, empty, or not a string.
+    pub(super) fn model(&self) -> Result<String, ApiError> {
+        let model: Option<String> = self.model.and_then(|model| serde_json::from_str(model.get()).ok());
+        model
+            .filter(|model| !model.is_empty())
+            .ok_or_else(|| ApiError::invalid_argument("'model' must be the name of an installed model"))
     }
 
     /// The caller's deadline.

@@ -6,7 +6,8 @@
 //! | who may ask | `security` |
 //! | bodies and their limits | `body`, `payload` |
 //! | wire formats | `json`, `form`, `image_field`, `parameters` |
-//! | endpoints | `classify` (with `explanation`), `embed`, `health`, `index` |
+//! | endpoints | `classify` (with `explanation`), `embed`, `health`, `index`, `models` |
+//! | the web page | `page` |
 //! | errors | `error` |
 //!
 //! A handler decodes its request, makes one call to the engine and encodes the answer. What an argument
@@ -23,7 +24,9 @@ mod health;
 mod image_field;
 mod index;
 mod json;
+mod models;
 mod options;
+mod page;
 mod parameters;
 mod payload;
 mod router;

@@ -19,7 +19,7 @@ use super::{
     body::{BodyBudget, BodyLimits},
     classify, embed,
     error::ApiError,
-    health, index, security,
+    health, models, page, security,
 };
 use crate::engine::Engine;
 
@@ -59,12 +59,16 @@ pub(super) fn router(facade: Facade) -> Router {
     let open = Router::new()
         .route("/health", get(health::health))
         .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready));
+        .route("/health/ready", get(health::ready))
+        .route("/", get(page::root))
+        .route("/page.css", get(page::css))
+        .route("/page.js", get(page::js))
+        .route("/page.svg", get(page::svg));
     let guarded = Router::new()
-        .route("/", get(index::index))
         .route("/v1/classify", post(classify::classify))
         .route("/v1/embed/image", post(embed::image))
         .route("/v1/embed/text", post(embed::text))
+        .route("/v1/models/use", post(models::use_model))
         .route_layer(middleware::from_fn_with_state(facade.clone(), security::check_key));
     let endpoints = open
         .merge(guarded)
@@ -110,7 +114,7 @@ async fn finish(request: Request, next: Next) -> Response {
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     let (status, elapsed) = (response.status().as_u16(), started.elapsed());
     tracing::debug!(%method, path, status, ?elapsed, "answered");
     response
