@@ -4,16 +4,18 @@ CARGO ?= cargo
 PYTHON := /usr/bin/python3
 VIT_B32 := target/vit-b-32
 export HAILO_CLIP_VIT_B32 := $(CURDIR)/$(VIT_B32)
+export HAILO_CLIP_AXE := $(CURDIR)/target/web/axe.min.js
 
 # Tests may fail where they stand.
 TESTS_MAY := -A clippy::unwrap_used -A clippy::cast_possible_truncation
 
-.PHONY: help demo test test-npu loom lint man completions deb apt-repo test-system test-system-kernel test-system-arm64 bench bench-npu npu-simulator npu-eval vit-b32 demo-eval demo-train clean
+.PHONY: help demo test test-web test-npu loom lint man completions deb apt-repo test-system test-system-kernel test-system-arm64 bench bench-npu npu-simulator npu-eval vit-b32 demo-eval demo-train clean
 
 help:
 	@echo "make demo        classify sample pictures through every door"
 	@echo "make test        all tests"
 	@echo "make lint        format, clippy, documentation, dependencies, debian/copyright"
+	@echo "make test-web    the web page in headless Chromium; screenshots in target/web (part of make test)"
 	@echo "make test-npu    the service's tests on simulated Hailo devices (part of make test)"
 	@echo "make bench-npu   how much of a simulated device's rate the service delivers"
 	@echo "make npu-eval    accuracy on simulated devices beside the CPU"
@@ -38,6 +40,20 @@ test: packages-test vit-b32 npu-simulator
 	$(MAKE) test-npu
 	$(CARGO) test --release --test backend_parity -- --ignored
 	$(MAKE) -C crates/hailort-sys/sim check
+
+# axe-core finds what keeps people from using a page; the wheel of that name is its script and little else.
+AXE := target/web/axe.min.js
+test: $(AXE)
+$(AXE): | packages-test
+	mkdir -p target/web
+	$(PYTHON) -m venv target/web/python
+	target/web/python/bin/pip download --quiet --disable-pip-version-check --no-deps --dest target/web axe-core-python==0.1.0
+	$(PYTHON) -m zipfile -e target/web/axe_core_python-0.1.0-py3-none-any.whl target/web/wheel
+	mv target/web/wheel/axe_core_python/axe.min.js $@
+
+# The web page with clicks, keys, files and errors.
+test-web: packages-test $(AXE)
+	$(CARGO) test --test web
 
 # The hand-over between HailoRT's callbacks and their waiters, under every interleaving.
 loom: packages-build

@@ -250,6 +250,7 @@ async function classify() {
   if (templates().length) form.append("templates", JSON.stringify(templates()));
   const mine = (current = new AbortController());
   document.body.classList.add("busy");
+  if (waitingForModel) showError("The model is being loaded. The picture is classified as soon as it is there.", true);
   try {
     const response = await fetch("/v1/classify", { method: "POST", body: form, headers: headers(), signal: mine.signal });
     const answer = await response.json().catch(() => ({}));
@@ -447,6 +448,7 @@ function showState(state, text) {
 function showHealth(health, milliseconds) {
   const degraded = health.status === "healthy" && health.runtime_mode === "degraded";
   const state = degraded ? "degraded" : health.status;
+  if (state === "starting") waitingForModel = true;
   showState(state, { healthy: "ready", starting: "loading", unhealthy: "failed" }[state] ?? state);
   $("model").textContent = health.model_loaded ? health.model : `${health.model} (not loaded)`;
   $("device").textContent = health.device_name ?? "–";
@@ -463,7 +465,10 @@ function showHealth(health, milliseconds) {
   if (health.model_loaded && (waitingForModel || health.model !== loadedModel)) {
     const known = loadedModel !== null;
     loadedModel = health.model;
-    if (waitingForModel || known) { waitingForModel = false; if (picture && !current) classify(); }
+    if (waitingForModel || known) {
+      waitingForModel = false; 
+      if (picture && !current) classify();
+    }
     askForModels();
   } else if (!modelsAsked) askForModels();
 }
