@@ -9,6 +9,7 @@ use std::{
 
 use fantoccini::{
     Client, ClientBuilder, Locator,
+    actions::{InputSource, KeyAction, KeyActions},
     elements::Element,
     wd::{Capabilities, WebDriverCompatibleCommand},
 };
@@ -130,6 +131,14 @@ impl Browser {
         );
         let text = self.run(&script).await;
         assert!(text.as_str().unwrap().contains(part), "{css} shows {text}, not {part:?}");
+    }
+
+    /// Presses keys, wherever the focus is.
+    pub(crate) async fn press(&self, keys: &str) {
+        let actions = keys.chars().fold(KeyActions::new("keyboard".into()), |actions, value| {
+            actions.then(KeyAction::Down { value }).then(KeyAction::Up { value })
+        });
+        self.client.perform_actions(actions).await.unwrap();
     }
 
     /// Chooses a file as a person does.

@@ -291,17 +291,14 @@ async fn everything_works_with_the_keyboard_alone() {
     let daemon = Daemon::start();
     let browser = Browser::open(DESKTOP, &daemon.http).await;
     browser.shows("#state-text", "ready").await;
-    let press = async |keys: &str| {
-        browser.client.active_element().await.unwrap().send_keys(keys).await.unwrap();
-    };
+    let press = async |keys: &str| browser.press(keys).await;
     let tab: String = char::from(Key::Tab).into();
     let enter: String = char::from(Key::Enter).into();
     let focused = async || {
         browser.run("const e = document.activeElement; return e.id || e.getAttribute('aria-label') || e.textContent").await
     };
     let mut order = Vec::new();
-    browser.run("document.body.focus()").await;
-    browser.find("body").await.send_keys(&tab).await.unwrap();
+    press(&tab).await;
     loop {
         let at = focused().await.as_str().unwrap().to_owned();
         let outline = browser.run("const e = document.activeElement; return getComputedStyle(e.id === 'file' ? document.getElementById('drop') : e).outlineStyle").await;

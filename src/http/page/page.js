@@ -329,17 +329,17 @@ function showAnswer(answer, timing) {
 
 function lead(margin) {
   if (!margin) return "";
-  return `, ${times_(margin.odds)} as likely as the next`;
+  return `, ${inWords(margin.odds)} as likely as the next`;
 }
 
-function times_(odds) { return odds >= 1e4 ? "over 10,000 times" : `${odds < 10 ? odds.toFixed(1) : Math.round(odds)} times`; }
+function inWords(odds) { return odds >= 1000 ? "over 1,000 times" : `${odds < 10 ? odds.toFixed(1) : Math.round(odds)} times`; }
 function percent(score) { return `${(score * 100).toFixed(1)} %`; }
 
 function showEffects(effects) {
   $("effect").hidden = effects.length === 0;
   $("effects").replaceChildren(...effects.map((effect) => {
     const row = document.createElement("tr");
-    for (const text of [effect.template === "{}" ? "none" : effect.template, effect.winner, effect.margin ? `${times_(effect.margin.odds)}` : "–"]) {
+    for (const text of [effect.template === "{}" ? "none" : effect.template, effect.winner, effect.margin ? inWords(effect.margin.odds) : "–"]) {
       row.append(Object.assign(document.createElement("td"), { textContent: text }));
     }
     return row;
@@ -372,13 +372,13 @@ for (const id of ["templates", "threshold"]) $(id).addEventListener("input", cha
 
 // The same request, for a shell
 
-const shell = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+const shell = (text) => (/'/.test(text) && !/["$`\\!]/.test(text) ? `"${text}"` : `'${text.replaceAll("'", "'\\''")}'`);
 const gvariant = (text) => `'${text.replaceAll("\\", "\\\\").replaceAll("'", "\\'")}'`;
 
 function showCommands() {
   const name = picture?.name ?? "picture.jpg";
   const [asked, filled] = [prompts(), templates()];
-  const curl = ["curl"];
+  const curl = [];
   if (key) curl.push('-H "Authorization: Bearer $KEY"');
   // Inside curl's own quotes, so that a comma or semicolon in the name is part of it.
   curl.push(`-F ${shell(`image=@"${name.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`)}`);
@@ -387,14 +387,14 @@ function showCommands() {
   curl.push(`-F top_k=${Math.max(1, asked.length)}`);
   if (threshold()) curl.push(`-F threshold=${threshold()}`);
   curl.push("-F explain=true", shell(`${location.origin}/v1/classify`));
-  $("curl").textContent = curl.join(" \\\n  ");
+  $("curl").textContent = `curl ${curl.join(" \\\n  ")}`;
   const options = [`'explain': <true>`, `'top_k': <uint32 ${Math.max(1, asked.length)}>`];
   if (threshold()) options.push(`'threshold': <${threshold().toFixed(4)}>`);
   if (filled.length) options.push(`'templates': <[${filled.map(gvariant).join(", ")}]>`);
   $("gdbus").textContent = [
     "gdbus call --system --dest org.hailo.Clip1 --object-path /org/hailo/Clip1",
     "--method org.hailo.Clip1.Classify",
-    `"[byte $(od -An -v -tu1 ${shell(name).replace(/^'-/, "'./-")} | xargs | tr ' ' ',')]"`,
+    `"[byte $(od -An -v -tu1 './${name.replaceAll("'", "'\\''")}' | xargs | tr ' ' ',')]"`,
     shell(asked.length ? `[${asked.map(gvariant).join(", ")}]` : "@as []"),
     shell(`{${options.join(", ")}}`),
   ].join(" \\\n  ");
