@@ -247,6 +247,39 @@ async fn a_key_is_asked_for_and_not_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn another_model_is_taken_with_a_key_that_manages() {
+    let _turn = TURN.lock().await;
+    let keys = ApiKey::parse_file("plain\nmanage admin\n");
+    let service = Service::ready_with(|_, options| options.api_keys = keys).await;
+    let browser = Browser::open(DESKTOP, service.address).await;
+    browser.shows("#model", "demo").await;
+    // The list of installed models, whatever this service has.
+    browser
+        .run(
+            "const real = fetch; globalThis.fetch = (path, options) => path === '/v1/models'
+                ? Promise.resolve(Response.json({ data: [{ id: 'demo' }, { id: 'other' }] })) : real(path, options);",
+        )
+        .await;
+    let key = browser.find("#key").await;
+    key.send_keys("plain").await.unwrap();
+    browser.click("#key-form button").await;
+    browser.click("#models option[value=other]").await;
+    browser.click("#switch button").await;
+    browser.shows("#switch-note", "Only an API key that manages").await;
+    is_accessible(&browser).await;
+    browser.screenshot("models-light").await;
+    assert_eq!(service.engine.status().borrow().model, "demo");
+    key.clear().await.unwrap();
+    key.send_keys("admin").await.unwrap();
+    browser.click("#key-form button").await;
+    browser.click("#models option[value=other]").await;
+    browser.click("#switch button").await;
+    browser.shows("#switch-note", "other is in service").await;
+    browser.shows("#model", "other").await;
+    browser.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_camera_takes_a_picture() {
     let _turn = TURN.lock().await;
     let daemon = Daemon::start();
@@ -309,7 +342,7 @@ async fn everything_works_with_the_keyboard_alone() {
         }
         press(&tab).await;
     }
-    assert_eq!(order, ["file", "camera", "drawing"]);
+    assert_eq!(order, ["file", "choose", "camera", "drawing"]);
     press(&enter).await;
     browser.shows("#verdict", "a red circle").await;
     press(&tab).await;

@@ -8,6 +8,7 @@ const POLL_FAILED_MS = 8000;
 const POLL_LIMIT_MS = 5000;
 const TYPING_MS = 350;
 const POINTS = 60;
+const FEWEST_POINTS = 12;
 const MOST_PROMPTS = 100;
 const LONGEST_WAIT_S = 30;
 const WARNING_TITLES = {
@@ -106,7 +107,6 @@ async function setPicture(blob, name) {
   $("preview").src = previewUrl;
   $("preview").hidden = false;
   $("stage").classList.add("has-picture");
-  $("replace").hidden = false;
   $("picture-note").textContent = `${name}, ${size(blob.size)}`;
   try {
     picture = await fitLimits(blob, name);
@@ -152,7 +152,7 @@ const fromInput = (event) => {
 };
 $("file").addEventListener("change", fromInput);
 $("capture-file").addEventListener("change", fromInput);
-$("replace").addEventListener("click", () => $("file").click());
+$("choose").addEventListener("click", () => $("file").click());
 
 for (const kind of ["dragenter", "dragover"]) {
   document.addEventListener(kind, (event) => { event.preventDefault(); document.body.classList.add("dragging"); });
@@ -329,7 +329,7 @@ function showAnswer(answer, timing) {
 
 function lead(margin) {
   if (!margin) return "";
-  return `, ${inWords(margin.odds)} as likely as the next`;
+  return `, ${inWords(margin.odds)} as likely as “${margin.runner_up}”`;
 }
 
 function inWords(odds) { return odds >= 1000 ? "over 1,000 times" : `${odds < 10 ? odds.toFixed(1) : Math.round(odds)} times`; }
@@ -475,8 +475,10 @@ function showHealth(health, milliseconds) {
 
 function drawSparkline() {
   const most = Math.max(...times, 5) * 1.15;
-  const step = 120 / (POINTS - 1);
-  const start = POINTS - times.length;
+  // A few points are drawn wide, many as close as they must be.
+  const room = Math.max(times.length, FEWEST_POINTS);
+  const step = 120 / (room - 1);
+  const start = room - times.length;
   const points = times.map((time, index) => `${((start + index) * step).toFixed(1)},${(31 - (time / most) * 29).toFixed(1)}`);
   if (points.length < 2) return;
   $("spark-line").setAttribute("d", `M${points.join("L")}`);
