@@ -260,6 +260,8 @@ async fn another_model_is_taken_with_a_key_that_manages() {
                 ? Promise.resolve(Response.json({ data: [{ id: 'demo' }, { id: 'other' }] })) : real(path, options);",
         )
         .await;
+    browser.click("#drawing").await;
+    browser.shows("#error-text", "asks for an API key").await;
     let key = browser.find("#key").await;
     key.send_keys("plain").await.unwrap();
     browser.click("#key-form button").await;

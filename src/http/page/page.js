@@ -485,10 +485,10 @@ function drawSparkline() {
   $("spark-area").setAttribute("d", `M${(start * step).toFixed(1)},32L${points.join("L")}L120,32Z`);
 }
 
-function askForKey() {
+function askForKey(focus = true) {
   const first = $("key-form").hidden;
   $("key-form").hidden = false;
-  if (first) $("key").focus();
+  if (first && focus) $("key").focus();
 }
 
 $("key-form").addEventListener("submit", (event) => {
@@ -502,7 +502,7 @@ $("key-form").addEventListener("submit", (event) => {
 async function askForModels() {
   modelsAsked = true;
   const response = await fetch("/v1/models", { headers: headers() }).catch(() => null);
-  if (response?.status === 401) return askForKey();
+  if (response?.status === 401) return askForKey(false);
   const list = response?.ok ? await response.json().catch(() => null) : null;
   const names = (list?.data ?? []).map((model) => model.id).filter((name) => typeof name === "string");
   $("switch").hidden = names.length < 2;
