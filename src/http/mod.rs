@@ -6,7 +6,7 @@
 //! | who may ask | `security` |
 //! | bodies and their limits | `body`, `payload` |
 //! | wire formats | `json`, `form`, `image_field`, `parameters` |
-//! | endpoints | `classify` (with `explanation`), `embed`, `health`, `index`, `models` |
+//! | endpoints | `classify` (with `explanation`), `embed`, `health`, `index`, `use_model` |
 //! | the web page | `page` |
 //! | errors | `error` |
 //!
@@ -24,7 +24,7 @@ mod health;
 mod image_field;
 mod index;
 mod json;
-mod models;
+
 mod options;
 mod page;
 mod parameters;
@@ -33,6 +33,7 @@ mod router;
 mod security;
 mod server;
 mod timing;
+mod use_model;
 
 pub use options::{ConnectionLimits, Options};
 pub use security::ApiKey;

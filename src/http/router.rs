@@ -19,7 +19,7 @@ use super::{
     body::{BodyBudget, BodyLimits},
     classify, embed,
     error::ApiError,
-    health, models, page, security,
+    health, page, security, use_model,
 };
 use crate::engine::Engine;
 
@@ -68,7 +68,7 @@ pub(super) fn router(facade: Facade) -> Router {
         .route("/v1/classify", post(classify::classify))
         .route("/v1/embed/image", post(embed::image))
         .route("/v1/embed/text", post(embed::text))
-        .route("/v1/models/use", post(models::use_model))
+        .route("/v1/models/use", post(use_model::use_model))
         .route_layer(middleware::from_fn_with_state(facade.clone(), security::check_key));
     let endpoints = open
         .merge(guarded)
