@@ -4,6 +4,7 @@ CARGO ?= cargo
 PYTHON := /usr/bin/python3
 VIT_B32 := target/vit-b-32
 export HAILO_CLIP_VIT_B32 := $(CURDIR)/$(VIT_B32)
+export HAILO_CLIP_AXE := $(CURDIR)/target/web/axe.min.js
 
 # Tests may fail where they stand.
 TESTS_MAY := -A clippy::unwrap_used -A clippy::cast_possible_truncation
@@ -12,12 +13,13 @@ TESTS_MAY := -A clippy::unwrap_used -A clippy::cast_possible_truncation
 CLIENTS := target/clients
 export HAILO_CLIP_CLIENTS := $(CURDIR)/$(CLIENTS)
 
-.PHONY: help demo test test-clients test-openapi test-npu loom lint man completions deb apt-repo test-system test-system-kernel test-system-arm64 bench bench-npu npu-simulator npu-eval vit-b32 demo-eval demo-train clean
+.PHONY: help demo test test-web test-clients test-openapi test-npu loom lint man completions deb apt-repo test-system test-system-kernel test-system-arm64 bench bench-npu npu-simulator npu-eval vit-b32 demo-eval demo-train clean
 
 help:
 	@echo "make demo        classify sample pictures through every door"
 	@echo "make test        all tests"
 	@echo "make lint        format, clippy, documentation, dependencies, debian/copyright"
+	@echo "make test-web    the web page in headless Chromium; screenshots in target/web (part of make test)"
 	@echo "make test-npu    the service's tests on simulated Hailo devices (part of make test)"
 	@echo "make test-clients  OpenAI's client, Immich's and Frigate's requests on the service (part of make test)"
 	@echo "make test-openapi  schemathesis on the service (part of make test)"
@@ -44,6 +46,20 @@ test: packages-test $(CLIENTS)/installed vit-b32 npu-simulator
 	$(MAKE) test-npu
 	$(CARGO) test --release --test backend_parity -- --ignored
 	$(MAKE) -C crates/hailort-sys/sim check
+
+# axe-core finds what keeps people from using a page; the wheel of that name is its script and little else.
+AXE := target/web/axe.min.js
+test: $(AXE)
+$(AXE): | packages-test
+	mkdir -p target/web
+	$(PYTHON) -m venv target/web/python
+	target/web/python/bin/pip download --quiet --disable-pip-version-check --no-deps --dest target/web axe-core-python==0.1.0
+	$(PYTHON) -m zipfile -e target/web/axe_core_python-0.1.0-py3-none-any.whl target/web/wheel
+	mv target/web/wheel/axe_core_python/axe.min.js $@
+
+# The web page with clicks, keys, files and errors.
+test-web: packages-test $(AXE)
+	$(CARGO) test --test web
 
 # The hand-over between HailoRT's callbacks and their waiters, under every interleaving.
 loom: packages-build

@@ -56,6 +56,35 @@ fn a_pipe_and_a_file_give_the_same_scores() {
 }
 
 #[test]
+fn prompts_that_do_not_tell_pictures_apart_are_warned_about() {
+    let daemon = Daemon::start();
+    let classify = |more: &[&str]| {
+        let mut command = hailo_clip(&daemon);
+        command.args(["classify", "red-circle.png"]).args(more).output().unwrap()
+    };
+    let warnings = |more: &[&str]| String::from_utf8(classify(more).stderr).unwrap();
+    assert_eq!(warnings(&["-p", "a red circle", "a blue square", "a green triangle"]), "");
+    let twice = warnings(&["-p", "a red circle", "a red disc", "a blue square"]);
+    assert!(
+        twice.contains("\" mean almost the same to the model") && twice.contains("a red disc"),
+        "{twice}"
+    );
+    assert_eq!(twice.lines().count(), 1);
+    let hidden = warnings(&["--threshold", "0.9", "-p", "a red circle"]);
+    assert!(hidden.contains("the threshold 0.9 hides the prompt"), "{hidden}");
+
+    let explain =
+        ["--explain", "--json", "--template", "a photo of {}", "-p", "a red circle", "a blue square"];
+    let line: serde_json::Value = serde_json::from_str(&success(classify(&explain))).unwrap();
+    let explanation = &line["explanation"];
+    assert_eq!(explanation["margin"]["winner"], "a red circle");
+    assert!(explanation["margin"]["odds"].as_f64().unwrap() > 3.0, "{line}");
+    assert_eq!(explanation["templates"][0]["template"], "{}");
+    assert_eq!(explanation["templates"][1]["template"], "a photo of {}");
+    assert!(line["classifications"][0]["cosine"].as_f64() > line["classifications"][1]["cosine"].as_f64());
+}
+
+#[test]
 fn embeds_texts_and_shows_the_status() {
     let daemon = Daemon::start();
     let status = success(hailo_clip(&daemon).args(["status", "--json"]).output().unwrap());

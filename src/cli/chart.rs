@@ -30,12 +30,20 @@ pub(super) enum Scale {
     Cosine,
 }
 
-/// The chart of one picture: its title as it is, a line for each prompt, and who said so.
-pub(super) fn chart(title: &str, answer: &Classified, scale: Scale, width: usize) -> String {
+/// The chart of one picture: its title as it is, a line for each prompt, with its cosine if there are any, and
+/// who said so.
+pub(super) fn chart(
+    title: &str,
+    answer: &Classified,
+    cosines: Option<&[f64]>,
+    scale: Scale,
+    width: usize,
+) -> String {
     let details = &answer.details;
     let mut chart = format!("{TITLE}{title}{TITLE:#}\n");
     let labels: Vec<String> = answer.classifications.iter().map(|(text, _)| escape(text)).collect();
-    let room = width.saturating_sub(INDENT + GAP + FIGURE + GAP);
+    let cosine_width = if cosines.is_some() { FIGURE + GAP } else { 0 };
+    let room = width.saturating_sub(INDENT + GAP + FIGURE + GAP + cosine_width);
     let label_width = labels.iter().map(|label| label.width()).max().unwrap_or(0).min(room * 2 / 3);
     let bar_width = (room - label_width).min(LONGEST_BAR);
 
@@ -45,12 +53,15 @@ pub(super) fn chart(title: &str, answer: &Classified, scale: Scale, width: usize
             Scale::Probability => format!("{:.1} %", score * 100.0),
             Scale::Cosine => format!("{score:.4}"),
         };
+        let cosine = cosines.and_then(|cosines| cosines.get(index));
+        let cosine = cosine.map(|cosine| format!("{NOTE}{cosine:>FIGURE$.4}{NOTE:#}{:GAP$}", ""));
         let style = if index == 0 { BEST } else { OTHER };
         let line = format!(
-            "{:INDENT$}{label}{:GAP$}{figure:>FIGURE$}{:GAP$}{style}{}{style:#}",
+            "{:INDENT$}{label}{:GAP$}{figure:>FIGURE$}{:GAP$}{}{style}{}{style:#}",
             "",
             "",
             "",
+            cosine.unwrap_or_default(),
             bar(*score, bar_width)
         );
         chart.push_str(&line);
@@ -95,6 +106,15 @@ mod tests {
     use crate::cli::client::Details;
 
     fn plain(classifications: &[(&str, f32)], scale: Scale, width: usize) -> Vec<String> {
+        explained(classifications, None, scale, width)
+    }
+
+    fn explained(
+        classifications: &[(&str, f32)],
+        cosines: Option<&[f64]>,
+        scale: Scale,
+        width: usize,
+    ) -> Vec<String> {
         let answer = Classified {
             classifications: classifications
                 .iter()
@@ -104,9 +124,10 @@ mod tests {
                 inference_time_ms: 12.34,
                 model: "demo".to_owned(),
                 backend: "cpu".to_owned(),
+                ..Details::default()
             },
         };
-        let styled = chart("cat.jpg", &answer, scale, width);
+        let styled = chart("cat.jpg", &answer, cosines, scale, width);
         anstream::adapter::strip_str(&styled).to_string().lines().map(str::to_owned).collect()
     }
 
@@ -147,6 +168,15 @@ mod tests {
         let chart = plain(&[("a cat", 0.2512), ("a dog", -0.05)], Scale::Cosine, 80);
         assert!(chart[1].contains(" 0.2512  ██"), "{chart:#?}");
         assert!(chart[2].ends_with("-0.0500  "), "{chart:#?}");
+    }
+
+    #[test]
+    fn cosines_stand_beside_probabilities() {
+        let chart =
+            explained(&[("a cat", 0.9), ("a dog", 0.1)], Some(&[0.2712, -0.05]), Scale::Probability, 60);
+        assert!(chart[1].starts_with("  a cat   90.0 %   0.2712  ███"), "{chart:#?}");
+        assert!(chart[2].starts_with("  a dog   10.0 %  -0.0500  █"), "{chart:#?}");
+        assert!(chart[1].width() <= 60, "{chart:#?}");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::{
     client::{Classified, ClassifyOptions, Client},
     console::{Console, escape, json_line},
     embed::read_lines,
+    explanation::{self, Explanation, Warning, Warnings},
     pictures::{self, Picture, Selection, has_picture_extension},
 };
 
@@ -28,7 +29,11 @@ Output:
   A bar chart for each picture in a terminal. Elsewhere one line for each result, best first:
   PICTURE<TAB>SCORE<TAB>PROMPT, with tabs, line breaks, other control characters and backslashes
   inside a field escaped (\\t, \\n, \\u{1b}, \\\\).
-  Scores are probabilities over the prompts; with a single prompt, or with --no-softmax, cosines.";
+  Scores are probabilities over the prompts; with a single prompt, or with --no-softmax, cosines.
+
+Warnings:
+  On standard error, and in --json as \"warnings\": when no prompt clearly wins, when prompts mean the
+  same to the model, and when the threshold hides everything. They change neither results nor exit code.";
 
 /// Arguments of `hailo-clip classify`.
 #[derive(Debug, Args)]
@@ -70,6 +75,15 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FACTOR")]
     logit_scale: Option<f64>,
 
+    /// Show cosines, how far the winner is ahead, and what each template does; elsewhere than in a
+    /// terminal the cosine as a fourth column, and the rest with --json.
+    #[arg(long)]
+    explain: bool,
+
+    /// Say nothing about prompts that do not tell the pictures apart.
+    #[arg(long)]
+    no_warnings: bool,
+
     /// Print one JSON object on a line for each picture.
     #[arg(long)]
     json: bool,
@@ -86,6 +100,10 @@ struct Line<'a> {
     model: &'a str,
     backend: &'a str,
     inference_time_ms: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warnings: Option<Vec<Warning<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explanation: Option<Explanation<'a>>,
 }
 
 #[derive(Serialize)]
@@ -93,6 +111,8 @@ struct Ranked<'a> {
     text: &'a str,
     score: f32,
     rank: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cosine: Option<f32>,
 }
 
 pub(super) async fn run(
@@ -111,7 +131,11 @@ pub(super) async fn run(
         apply_softmax: Some(apply_softmax),
         logit_scale: arguments.logit_scale,
         timeout_ms: None,
+        warnings: (!arguments.no_warnings).then_some(true),
+        explain: arguments.explain.then_some(true),
     };
+    let explain = arguments.explain;
+    let mut warnings = Warnings::new(arguments.no_warnings);
     let scale = if apply_softmax { Scale::Probability } else { Scale::Cosine };
 
     let mut first = true;
@@ -120,13 +144,19 @@ pub(super) async fn run(
         console,
         async |image| client.classify(image, &prompts, &options).await,
         |console, picture, answer| {
+            if !arguments.json {
+                warnings.tell(console, picture, &answer.details);
+            }
             let text = if arguments.json {
-                json(picture, &answer)
+                json(picture, &answer, explain, !arguments.no_warnings)
             } else if console.is_terminal() {
                 let gap = if std::mem::take(&mut first) { "" } else { "\n" };
-                format!("{gap}{}", chart(&picture.title(), &answer, scale, console.width()))
+                let cosines = answer.details.cosines.as_deref().filter(|_| explain && scale != Scale::Cosine);
+                let chart = chart(&picture.title(), &answer, cosines, scale, console.width());
+                let lines = if explain { explanation::lines(&answer.details) } else { String::new() };
+                format!("{gap}{chart}{lines}")
             } else {
-                plain(picture, &answer)
+                plain(picture, &answer, explain)
             };
             Ok(console.print(&text)?)
         },
@@ -197,28 +227,40 @@ fn is_existing_picture(text: &str) -> bool {
     has_picture_extension(OsStr::new(text)) && Path::new(text).exists()
 }
 
-fn plain(picture: &Picture, answer: &Classified) -> String {
+fn plain(picture: &Picture, answer: &Classified, explain: bool) -> String {
     let name = escape(&picture.name());
-    answer
-        .classifications
-        .iter()
-        .map(|(text, score)| format!("{name}\t{score:.6}\t{}\n", escape(text)))
-        .collect()
+    let mut lines = String::new();
+    for (index, (text, score)) in answer.classifications.iter().enumerate() {
+        lines += &format!("{name}\t{score:.6}\t{}", escape(text));
+        if let Some(cosine) = answer.details.cosine(index).filter(|_| explain) {
+            lines += &format!("\t{cosine:.6}");
+        }
+        lines.push('\n');
+    }
+    lines
 }
 
-fn json(picture: &Picture, answer: &Classified) -> String {
+fn json(picture: &Picture, answer: &Classified, explain: bool, warn: bool) -> String {
+    let details = &answer.details;
     let classifications = answer
         .classifications
         .iter()
-        .zip(1..)
-        .map(|((text, score), rank)| Ranked { text, score: *score, rank })
+        .enumerate()
+        .map(|(index, (text, score))| Ranked {
+            text,
+            score: *score,
+            rank: index + 1,
+            cosine: details.cosine(index).filter(|_| explain),
+        })
         .collect();
     json_line(&Line {
         path: picture.name(),
         classifications,
-        model: &answer.details.model,
-        backend: &answer.details.backend,
-        inference_time_ms: answer.details.inference_time_ms,
+        model: &details.model,
+        backend: &details.backend,
+        inference_time_ms: details.inference_time_ms,
+        warnings: warn.then(|| explanation::warnings(details)),
+        explanation: explain.then(|| Explanation::new(details)),
     })
 }
 

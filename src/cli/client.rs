@@ -43,15 +43,29 @@ pub(super) struct ClassifyOptions {
     pub(super) apply_softmax: Option<bool>,
     pub(super) logit_scale: Option<f64>,
     pub(super) timeout_ms: Option<u32>,
+    pub(super) warnings: Option<bool>,
+    pub(super) explain: Option<bool>,
 }
 
-/// Details of a classification.
-#[derive(Debug, DeserializeDict, Type)]
+/// Details of a classification; those that nobody asked for are `None`.
+#[derive(Debug, Default, DeserializeDict, Type)]
 #[zbus(signature = "a{sv}")]
 pub(super) struct Details {
     pub(super) inference_time_ms: f64,
     pub(super) model: String,
     pub(super) backend: String,
+    /// One for each classification.
+    pub(super) cosines: Option<Vec<f64>>,
+    /// Code and sentence.
+    pub(super) warnings: Option<Vec<(String, String)>>,
+    /// Two prompts and the cosine between them.
+    pub(super) near_duplicates: Option<Vec<(String, String, f64)>>,
+    pub(super) winner: Option<String>,
+    pub(super) runner_up: Option<String>,
+    pub(super) margin_cosine: Option<f64>,
+    pub(super) margin_odds: Option<f64>,
+    /// Template, the prompt that it puts first, and its odds.
+    pub(super) templates: Option<Vec<(String, String, f64)>>,
 }
 
 /// Prompts with their scores, best first.

@@ -12,6 +12,7 @@ mod classify;
 mod client;
 mod console;
 mod embed;
+mod explanation;
 mod manage;
 mod npy;
 mod pictures;

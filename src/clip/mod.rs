@@ -1,11 +1,12 @@
 //! The domain: what CLIP is, without any machinery around it.
 //!
-//! Here are the tokenizer, image pre-processing, embeddings and scores. Deliberately not here:
+//! Here are the tokenizer, image pre-processing, embeddings, scores and their quality. Deliberately not here:
 //! files, threads, async, clocks, wire formats and the networks themselves.
 
 pub mod embedding;
 pub mod image;
 pub mod prompt;
+pub mod quality;
 pub mod score;
 pub mod tokenizer;
 

@@ -1,5 +1,7 @@
 //! Prompt templates, from which prompt ensembles are made.
 
+use std::fmt;
+
 use thiserror::Error;
 
 /// A sentence with one placeholder `{}`, such as `a photo of a {}`.
@@ -35,6 +37,12 @@ impl PromptTemplate {
     }
 }
 
+impl fmt::Display for PromptTemplate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{{}}{}", self.before, self.after)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,6 +51,7 @@ mod tests {
     fn fills_the_placeholder() {
         let template = PromptTemplate::parse("a photo of a {}, blurred").unwrap();
         assert_eq!(template.fill("cat {}"), "a photo of a cat {}, blurred");
+        assert_eq!(template.to_string(), "a photo of a {}, blurred");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use super::{
     Error,
     authority::Action,
     error::too_large,
+    explanation,
     fd::PictureFiles,
     gate::Gate,
     options::{self, Options},
@@ -22,7 +23,7 @@ use crate::{
 /// Text and score.
 type Classification = (String, f64);
 /// `a{sv}`, in the order of its keys.
-type Details = BTreeMap<&'static str, Variant<'static>>;
+pub(super) type Details = BTreeMap<&'static str, Variant<'static>>;
 
 /// The object at [`PATH`](super::PATH).
 ///
@@ -47,7 +48,10 @@ impl Clip1 {
         let request =
             ClassifyRequest { image, prompts: self.owned_texts(prompts)?, options: options::parse(options)? };
         let classified = self.engine.classify(request).await?;
-        let details = details(&classified);
+        let mut details = details(&classified);
+        if let Some(explanation) = &classified.explanation {
+            explanation::add(&mut details, explanation, &classified.classifications);
+        }
         let classifications =
             classified.classifications.into_iter().map(|c| (c.text, c.score.into())).collect();
         Ok((classifications, details))
@@ -96,11 +100,16 @@ impl Clip1 {
     /// image: the file's bytes (JPEG, PNG, WebP, GIF, BMP, TIFF).
     /// options: top_k u (all), threshold d (none), templates as (none; each with one {}),
     /// apply_softmax b and logit_scale d (as configured), timeout_ms u (as configured; can only
-    /// shorten it). Any integer type does for u and d. An unknown option is an error.
+    /// shorten it), warnings b and explain b (false). Any integer type does for u and d. An unknown option is
+    /// an error.
     /// classifications: each prompt with its probability, or with its cosine if there is one prompt
     /// alone or apply_softmax is false.
     /// details: inference_time_ms d, model s, backend s, and the stages decode_ms, preprocess_ms,
-    /// queue_ms, image_ms, text_ms, score_ms d, which overlap.
+    /// queue_ms, image_ms, text_ms, score_ms d, which overlap. With warnings or explain also: cosines ad (one
+    /// for each classification), warnings a(ss) (code and sentence), near_duplicates a(ssd) (two prompts and
+    /// their cosine), and, if two prompts say different things, winner s, runner_up s, margin_cosine d and
+    /// margin_odds d. With explain and templates also: templates a(ssd), the prompt that each template alone
+    /// puts first and its odds (1 without a rival), led by {} for the prompts as they are.
     #[zbus(out_args("classifications", "details"))]
     async fn classify(
         &self,

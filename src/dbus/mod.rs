@@ -9,6 +9,7 @@ mod callers;
 mod connect;
 mod control;
 mod error;
+mod explanation;
 mod fd;
 mod gate;
 mod interface;

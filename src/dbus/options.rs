@@ -6,7 +6,10 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error as _, IgnoredA
 use zbus::{Signature, Type};
 
 use super::Error;
-use crate::{clip::PromptTemplate, engine::ClassifyOptions};
+use crate::{
+    clip::PromptTemplate,
+    engine::{ClassifyOptions, Explain},
+};
 
 const TOP_K: &str = "top_k";
 const THRESHOLD: &str = "threshold";
@@ -14,7 +17,10 @@ const TEMPLATES: &str = "templates";
 const APPLY_SOFTMAX: &str = "apply_softmax";
 const LOGIT_SCALE: &str = "logit_scale";
 const TIMEOUT_MS: &str = "timeout_ms";
-const KNOWN: [&str; 6] = [TOP_K, THRESHOLD, TEMPLATES, APPLY_SOFTMAX, LOGIT_SCALE, TIMEOUT_MS];
+const WARNINGS: &str = "warnings";
+const EXPLAIN: &str = "explain";
+const KNOWN: [&str; 8] =
+    [TOP_K, THRESHOLD, TEMPLATES, APPLY_SOFTMAX, LOGIT_SCALE, TIMEOUT_MS, WARNINGS, EXPLAIN];
 
 /// Options by name, as they came.
 pub(super) type Options<'a> = HashMap<&'a str, OptionValue<'a>>;
@@ -25,6 +31,7 @@ pub(super) type Options<'a> = HashMap<&'a str, OptionValue<'a>>;
 /// An unknown option, or a value of the wrong type, each named.
 pub(super) fn parse(options: &Options<'_>) -> Result<ClassifyOptions, Error> {
     let mut parsed = ClassifyOptions::default();
+    let (mut warnings, mut explain) = (false, false);
     for (&name, value) in options {
         match name {
             TOP_K => parsed.top_k = Some(value.unsigned(name)?),
@@ -33,9 +40,16 @@ pub(super) fn parse(options: &Options<'_>) -> Result<ClassifyOptions, Error> {
             APPLY_SOFTMAX => parsed.apply_softmax = Some(value.boolean(name)?),
             LOGIT_SCALE => parsed.logit_scale = Some(value.float(name)?),
             TIMEOUT_MS => parsed.timeout = Some(Duration::from_millis(value.unsigned(name)?)),
+            WARNINGS => warnings = value.boolean(name)?,
+            EXPLAIN => explain = value.boolean(name)?,
             unknown => return Err(unknown_option(unknown)),
         }
     }
+    parsed.explain = match (explain, warnings) {
+        (true, _) => Explain::Everything,
+        (false, true) => Explain::Warnings,
+        (false, false) => Explain::Nothing,
+    };
     Ok(parsed)
 }
 
@@ -213,6 +227,7 @@ mod tests {
             ("apply_softmax", false.into()),
             ("logit_scale", 50.0f64.into()),
             ("timeout_ms", 1500u32.into()),
+            ("explain", true.into()),
         ])
         .unwrap();
         assert_eq!(parsed.top_k, Some(3));
@@ -221,6 +236,8 @@ mod tests {
         assert_eq!(parsed.apply_softmax, Some(false));
         assert_eq!(parsed.logit_scale, Some(50.0));
         assert_eq!(parsed.timeout, Some(Duration::from_millis(1500)));
+        assert_eq!(parsed.explain, Explain::Everything);
+        assert_eq!(parse_sent(&[("warnings", true.into())]).unwrap().explain, Explain::Warnings);
     }
 
     #[test]
@@ -228,6 +245,7 @@ mod tests {
         let parsed = parse_sent(&[]).unwrap();
         assert!(parsed.top_k.is_none() && parsed.threshold.is_none() && parsed.templates.is_empty());
         assert!(parsed.apply_softmax.is_none() && parsed.logit_scale.is_none() && parsed.timeout.is_none());
+        assert_eq!(parsed.explain, Explain::Nothing);
     }
 
     #[test]

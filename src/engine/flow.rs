@@ -9,7 +9,7 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use super::{
-    Accepted, Engine, EngineError, State, Timings,
+    Accepted, ClassifyOptions, Engine, EngineError, Explain, State, Timings,
     device::{DeviceError, Done},
     model::Model,
     queue::{ImageJob, TextJob},
@@ -54,6 +54,8 @@ pub(super) struct EncodedImage {
 
 pub(super) struct EncodedTexts {
     pub(super) embeddings: Vec<Embedding>,
+    /// Of an ensemble, what it was made of: for each prompt, one for each template.
+    pub(super) parts: Vec<Embedding>,
     pub(super) queue: Duration,
     pub(super) text: Duration,
 }
@@ -180,7 +182,20 @@ impl Engine {
         let embeddings =
             encoded.embeddings.chunks(templates.len()).map(Embedding::mean).collect::<Result<_, _>>();
         let embeddings = embeddings.map_err(|error| EngineError::BackendFailed(error.to_string()))?;
-        Ok(EncodedTexts { embeddings, ..encoded })
+        Ok(EncodedTexts { embeddings, parts: encoded.embeddings, ..encoded })
+    }
+
+    /// The embedding of each prompt as it is, if their templates are to be explained.
+    pub(super) async fn encode_plain(
+        &self,
+        model: &Arc<Model>,
+        prompts: &[String],
+        options: &ClassifyOptions,
+    ) -> Result<Vec<Embedding>, Abort> {
+        if options.explain != Explain::Everything || options.templates.is_empty() {
+            return Ok(Vec::new());
+        }
+        Ok(self.encode_texts(model, prompts).await?.embeddings)
     }
 
     /// How many tokens the encoder reads of these texts.
@@ -236,6 +251,7 @@ impl Engine {
         let (started, finished) = span.unwrap_or((arrived, arrived));
         Ok(EncodedTexts {
             embeddings,
+            parts: Vec::new(),
             queue: started.saturating_duration_since(arrived),
             text: finished.saturating_duration_since(started),
         })

@@ -9,6 +9,7 @@
 mod admission;
 mod control;
 mod device;
+mod explanation;
 mod flow;
 mod health;
 mod life;
@@ -22,6 +23,7 @@ mod status;
 mod text_cache;
 mod validate;
 
+pub use explanation::{Explain, Explanation, Margin, NearDuplicate, TemplateEffect, Warning, WarningCode};
 pub use model::{LoadedModel, Loader};
 pub use request::{
     Classified, ClassifyOptions, ClassifyRequest, EmbedOptions, EmbeddedImage, EmbeddedTexts, EngineError,

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{
     Classified, ClassifyRequest, EmbedOptions, EmbeddedImage, EmbeddedTexts, Engine, EngineError,
-    ScoredPrompt, Timings, validate,
+    ScoredPrompt, Timings, explanation::Explained, validate,
 };
 use crate::clip;
 
@@ -18,7 +18,9 @@ impl Engine {
         let since = accepted.since;
         self.within_deadline(&accepted, options.timeout, move |model, settings| async move {
             let texts = self.encode_ensemble(&model, prompts, &options.templates);
-            let (image, texts) = tokio::try_join!(self.encode_image(&model, &settings, image), texts)?;
+            let plain = self.encode_plain(&model, prompts, options);
+            let image = self.encode_image(&model, &settings, image);
+            let (image, texts, plain) = tokio::try_join!(image, texts, plain)?;
             let scoring_starts = Instant::now();
             let scoring = clip::Scoring {
                 logit_scale: options.logit_scale.unwrap_or(model.info.logit_scale),
@@ -29,8 +31,20 @@ impl Engine {
                 top_k: options.top_k.unwrap_or(prompts.len()),
                 threshold: options.threshold.unwrap_or(f32::NEG_INFINITY),
             };
-            let ranked = clip::classify(&image.embedding, &texts.embeddings, &scoring, &selection)
-                .map_err(|error| EngineError::BackendFailed(error.to_string()))?;
+            let failed = |error: clip::ScoreError| EngineError::BackendFailed(error.to_string());
+            let ranked =
+                clip::classify(&image.embedding, &texts.embeddings, &scoring, &selection).map_err(failed)?;
+            let explanation = Explained {
+                request,
+                image: &image.embedding,
+                texts: &texts,
+                plain: &plain,
+                scoring,
+                // As it was trained: the scale of a request changes the scores, not how much they say.
+                logit_scale: model.info.logit_scale,
+                is_empty: ranked.is_empty(),
+            };
+            let explanation = explanation.explain().map_err(failed)?;
             let classifications = ranked
                 .into_iter()
                 .map(|c| ScoredPrompt { text: prompts[c.prompt].clone(), score: c.score, cosine: c.cosine })
@@ -46,6 +60,7 @@ impl Engine {
                 model: Arc::clone(&model.name),
                 backend: model.description.kind,
                 timings,
+                explanation,
             })
         })
         .await

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use thiserror::Error;
 
-use super::State;
+use super::{Explain, Explanation, State};
 use crate::{
     backend::BackendKind,
     clip::{Embedding, PromptTemplate},
@@ -37,6 +37,8 @@ pub struct ClassifyOptions {
     pub logit_scale: Option<f32>,
     /// Shortens the configured deadline, never extends it.
     pub timeout: Option<Duration>,
+    /// What is to be said about the result besides.
+    pub explain: Explain,
 }
 
 /// What a caller of an embedding may choose.
@@ -63,6 +65,8 @@ pub struct Classified {
     pub backend: BackendKind,
     /// Where the time went.
     pub timings: Timings,
+    /// What was asked for with [`ClassifyOptions::explain`].
+    pub explanation: Option<Explanation>,
 }
 
 /// One prompt's result; its rank is the position + 1.

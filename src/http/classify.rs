@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 
 use super::{
     error::{ApiError, ErrorBody},
+    explanation::Explanation,
     json::JsonFields,
     payload::{self, Payload},
     router::Facade,
@@ -42,6 +43,9 @@ pub(super) struct ClassifyBody {
     /// Shortens the configured deadline, never extends it.
     #[schema(minimum = 1, maximum = 18_446_744_073_709_551_615_u64)]
     timeout_ms: Option<u64>,
+    /// Adds `explanation`, and each prompt's `cosine`.
+    #[schema(default = false)]
+    explain: Option<bool>,
 }
 
 /// A sentence with the placeholder `{}` in it, once.
@@ -59,6 +63,10 @@ pub(super) struct Classified<'a> {
     inference_time_ms: f64,
     /// Name of the model that answered.
     model: &'a str,
+    /// For clients that asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    explanation: Option<Explanation>,
 }
 
 /// A prompt and its score.
@@ -70,6 +78,10 @@ pub(super) struct Classification {
     score: f32,
     /// From 1.
     rank: usize,
+    /// For clients that asked for an explanation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    cosine: Option<f32>,
 }
 
 /// Ranks prompts for a picture.
@@ -89,15 +101,22 @@ pub(super) async fn classify(State(facade): State<Facade>, request: Request) -> 
         Payload::Form(form) => form.into_classify_request()?,
     };
     let classified = facade.engine.classify(request).await?;
+    let explained = classified.explanation.is_some();
     let answer = Classified {
         classifications: classified
             .classifications
             .into_iter()
             .zip(1..)
-            .map(|(prompt, rank)| Classification { text: prompt.text, score: prompt.score, rank })
+            .map(|(prompt, rank)| Classification {
+                text: prompt.text,
+                score: prompt.score,
+                rank,
+                cosine: explained.then_some(prompt.cosine),
+            })
             .collect(),
         inference_time_ms: milliseconds(classified.timings.total),
         model: &classified.model,
+        explanation: classified.explanation.map(Explanation::from),
     };
     Ok((server_timing(&classified.timings), Json(answer)).into_response())
 }

@@ -81,6 +81,7 @@ impl Form {
             apply_softmax: self.value("apply_softmax"),
             logit_scale: self.value("logit_scale"),
             timeout_ms: self.value("timeout_ms"),
+            explain: self.value("explain"),
         };
         let options = options.parse(self.texts("templates").into_templates()?)?;
         Ok(ClassifyRequest { image, prompts, options })

@@ -29,6 +29,14 @@ pub(super) struct Health {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     device: Option<Device>,
+    /// The device, for people; `null` while no model is loaded.
+    device_name: Option<String>,
+    /// Requests that are accepted and not yet answered, and how many there may be.
+    queue_depth: usize,
+    max_queue_size: usize,
+    /// What a request may measure.
+    max_body_bytes: usize,
+    max_image_pixels: u64,
     version: &'static str,
     uptime_s: u64,
     /// Why the service is degraded or failed.
@@ -84,8 +92,13 @@ pub(super) async fn health(State(facade): State<Facade>) -> Response {
         model_loaded: loaded.is_some(),
         model: loaded.map_or(model, |loaded| loaded.name),
         runtime_mode: if state == engine::State::Degraded { "degraded" } else { "real" },
-        backend: backend.map(|backend| backend.kind.as_str()),
+        backend: backend.as_ref().map(|backend| backend.kind.as_str()),
         device,
+        device_name: backend.map(|backend| backend.device),
+        queue_depth: facade.engine.queue_depth(),
+        max_queue_size: facade.engine.max_queue_size(),
+        max_body_bytes: facade.options().max_body_bytes,
+        max_image_pixels: facade.engine.settings().server.max_image_pixels,
         version: env!("CARGO_PKG_VERSION"),
         uptime_s: facade.started.elapsed().as_secs(),
         error,

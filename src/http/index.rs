@@ -1,4 +1,4 @@
-//! `GET /`: what there is.
+//! `GET /` for programs: what there is.
 
 use axum::{Json, response::IntoResponse};
 use serde::Serialize;
@@ -14,7 +14,7 @@ pub(super) struct Index {
     service: &'static str,
     version: &'static str,
     #[schema(value_type = Vec<Endpoint>)]
-    endpoints: [Endpoint; 15],
+    endpoints: [Endpoint; 16],
 }
 
 /// An endpoint.
@@ -46,6 +46,7 @@ pub(super) async fn index() -> impl IntoResponse {
             endpoint("POST", "/v1/embeddings", "embeddings, as OpenAI has them"),
             endpoint("GET", "/v1/models", "installed models, as OpenAI has them"),
             endpoint("GET", "/v1/models/{model}", "one of them"),
+            endpoint("POST", "/v1/models/use", "takes another model into service, with a key that manages"),
             endpoint("POST", "/embeddings", "embeddings, as llama.cpp has them, for Frigate"),
             endpoint("GET", "/props", "what can be asked so"),
             endpoint("POST", "/predict", "embeddings, as Immich has them"),

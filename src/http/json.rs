@@ -35,6 +35,10 @@ pub(super) struct JsonFields<'a> {
     logit_scale: Option<&'a RawValue>,
     #[serde(borrow)]
     timeout_ms: Option<&'a RawValue>,
+    #[serde(borrow)]
+    explain: Option<&'a RawValue>,
+    #[serde(borrow)]
+    model: Option<&'a RawValue>,
 }
 
 /// A string, borrowed unless it has escapes.
@@ -67,6 +71,7 @@ impl<'a> JsonFields<'a> {
             apply_softmax: self.apply_softmax.map(RawValue::get),
             logit_scale: self.logit_scale.map(RawValue::get),
             timeout_ms: self.timeout_ms.map(RawValue::get),
+            explain: self.explain.map(RawValue::get),
         };
         let options = options.parse(templates.unwrap_or_default().into_templates()?)?;
         Ok(ClassifyRequest { image, prompts, options })
@@ -89,6 +94,17 @@ impl<'a> JsonFields<'a> {
     pub(super) fn text(&self) -> Result<String, ApiError> {
         let text = self.text.ok_or_else(ApiError::missing_text)?;
         serde_json::from_str(text.get()).map_err(|_| ApiError::invalid_argument("'text' must be a string"))
+    }
+
+    /// The name of a model.
+    ///
+    /// # Errors
+    /// Missing, empty, or not a string.
+    pub(super) fn model(&self) -> Result<String, ApiError> {
+        let model: Option<String> = self.model.and_then(|model| serde_json::from_str(model.get()).ok());
+        model
+            .filter(|model| !model.is_empty())
+            .ok_or_else(|| ApiError::invalid_argument("'model' must be the name of an installed model"))
     }
 
     /// The caller's deadline.

@@ -7,7 +7,8 @@
 //! | who may ask | `security` |
 //! | bodies and their limits | `body`, `payload` |
 //! | wire formats | `json`, `form`, `image_field`, `parameters` |
-//! | endpoints | `classify`, `embed`, `health`, `index`, `metrics`, `openapi` |
+//! | endpoints | `classify` (with `explanation`), `embed`, `health`, `index`, `use_model`, `metrics`, `openapi` |
+//! | the web page | `page` |
 //! | other interfaces | `immich`, `openai`, `models`, `llama_cpp`, `pictures` |
 //! | errors | `error` |
 //!
@@ -19,6 +20,7 @@ mod body;
 mod classify;
 mod embed;
 mod error;
+mod explanation;
 mod form;
 mod health;
 mod image_field;
@@ -31,6 +33,7 @@ mod models;
 mod openai;
 mod openapi;
 mod options;
+mod page;
 mod parameters;
 mod payload;
 mod pictures;
@@ -38,6 +41,7 @@ mod router;
 mod security;
 mod server;
 mod timing;
+mod use_model;
 
 pub use options::{ConnectionLimits, Options};
 pub use security::ApiKey;

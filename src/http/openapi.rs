@@ -15,7 +15,9 @@ use utoipa::{
     },
 };
 
-use super::{classify, embed, health, immich, index, llama_cpp, metrics, models, openai, router::Facade};
+use super::{
+    classify, embed, health, immich, index, llama_cpp, metrics, models, openai, router::Facade, use_model,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -35,6 +37,7 @@ use super::{classify, embed, health, immich, index, llama_cpp, metrics, models, 
         openai::embeddings,
         models::list,
         models::show,
+        use_model::use_model,
         llama_cpp::embeddings,
         llama_cpp::props,
         immich::predict,

@@ -10,7 +10,7 @@ use serde::{
 use super::error::ApiError;
 use crate::{
     clip::PromptTemplate,
-    engine::{ClassifyOptions, MAX_PROMPTS, MAX_TEXTS},
+    engine::{ClassifyOptions, Explain, MAX_PROMPTS, MAX_TEXTS},
 };
 
 /// The old service's defaults.
@@ -28,6 +28,7 @@ pub(super) struct OptionTexts<'a> {
     pub(super) apply_softmax: Option<&'a str>,
     pub(super) logit_scale: Option<&'a str>,
     pub(super) timeout_ms: Option<&'a str>,
+    pub(super) explain: Option<&'a str>,
 }
 
 impl OptionTexts<'_> {
@@ -51,6 +52,10 @@ impl OptionTexts<'_> {
             apply_softmax: value("apply_softmax", self.apply_softmax, "true or false")?,
             logit_scale: number("logit_scale", self.logit_scale, "a positive number")?,
             timeout: timeout(self.timeout_ms)?,
+            explain: match value("explain", self.explain, "true or false")? {
+                Some(true) => Explain::Everything,
+                Some(false) | None => Explain::Nothing,
+            },
         })
     }
 }

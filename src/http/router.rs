@@ -19,7 +19,7 @@ use super::{
     body::{BodyBudget, BodyLimits},
     classify, embed,
     error::ApiError,
-    health, immich, index, llama_cpp, metrics, models, openai, openapi, security,
+    health, immich, llama_cpp, metrics, models, openai, openapi, page, security, use_model,
 };
 use crate::engine::Engine;
 
@@ -68,9 +68,12 @@ pub(super) fn router(facade: Facade) -> Router {
         .route("/health", get(health::health))
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
-        .route("/ping", get(immich::ping));
+        .route("/ping", get(immich::ping))
+        .route("/", get(page::root))
+        .route("/page.css", get(page::css))
+        .route("/page.js", get(page::js))
+        .route("/page.svg", get(page::svg));
     let guarded = Router::new()
-        .route("/", get(index::index))
         .route("/openapi.json", get(openapi::openapi))
         .route("/metrics", get(metrics::metrics))
         .route("/predict", post(immich::predict))
@@ -82,6 +85,7 @@ pub(super) fn router(facade: Facade) -> Router {
         .route("/v1/classify", post(classify::classify))
         .route("/v1/embed/image", post(embed::image))
         .route("/v1/embed/text", post(embed::text))
+        .route("/v1/models/use", post(use_model::use_model))
         .route_layer(middleware::from_fn_with_state(facade.clone(), security::check_key));
     let endpoints = open
         .merge(guarded)
@@ -148,7 +152,7 @@ async fn finish(State(facade): State<Facade>, request: Request, next: Next) -> R
         headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     facade.engine.statistics().count_answer("http", &route, response.status().as_str());
     let (status, elapsed) = (response.status().as_u16(), started.elapsed());
     tracing::debug!(%method, path, status, ?elapsed, "answered");

@@ -19,28 +19,41 @@ use super::{error::ApiError, router::Facade};
 
 /// A bearer key, kept as its SHA-256 alone.
 #[derive(Clone)]
-pub struct ApiKey([u8; 32]);
+pub struct ApiKey {
+    digest: [u8; 32],
+    manages: bool,
+}
 
 impl ApiKey {
     /// A key as the client sends it.
     #[must_use]
     pub fn new(key: &str) -> Self {
-        Self(Sha256::digest(key).into())
+        Self { digest: Sha256::digest(key).into(), manages: false }
     }
 
-    /// The keys of a key file: one a line; empty lines and lines that begin with `#` are skipped.
+    /// A key that may also change what the service runs.
+    #[must_use]
+    pub fn managing(key: &str) -> Self {
+        Self { manages: true, ..Self::new(key) }
+    }
+
+    /// The keys of a key file: one a line, after the word `manage` and white space if it manages; empty lines
+    /// and lines that begin with `#` are skipped.
     #[must_use]
     pub fn parse_file(text: &str) -> Vec<Self> {
         text.lines()
             .map(str::trim)
             .filter(|line| !line.is_empty() && !line.starts_with('#'))
-            .map(Self::new)
+            .map(|line| match line.split_once(char::is_whitespace) {
+                Some(("manage", key)) => Self::managing(key.trim_start()),
+                _ => Self::new(line),
+            })
             .collect()
     }
 
     /// Compares in constant time.
     fn matches(&self, other: &Self) -> bool {
-        self.0.ct_eq(&other.0).into()
+        self.digest.ct_eq(&other.digest).into()
     }
 }
 
@@ -80,16 +93,42 @@ pub(super) async fn check_key(
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let options = facade.options();
-    if !options.api_keys.is_empty() {
-        let sent = bearer_key(request.headers()).map(ApiKey::new).ok_or(ApiError::unauthorized())?;
-        // All are compared, so that the time does not tell which.
-        let known = options.api_keys.iter().fold(false, |known, key| known | key.matches(&sent));
-        if !known {
-            return Err(ApiError::unauthorized());
-        }
-    }
+    authorize(&facade, request.headers())?;
     Ok(next.run(request).await)
+}
+
+/// Whether the client may ask: it has a key, or the service wants none.
+///
+/// # Errors
+/// A key is missing or unknown.
+pub(super) fn authorize(facade: &Facade, headers: &HeaderMap) -> Result<(), ApiError> {
+    let options = facade.options();
+    if options.api_keys.is_empty() || sent_key(&options.api_keys, headers).is_some() {
+        return Ok(());
+    }
+    Err(ApiError::unauthorized())
+}
+
+/// Whether the client may change what the service runs.
+///
+/// # Errors
+/// It has no key that manages, or there is none.
+pub(super) fn authorize_management(facade: &Facade, headers: &HeaderMap) -> Result<(), ApiError> {
+    if sent_key(&facade.options().api_keys, headers).is_some_and(|key| key.manages) {
+        return Ok(());
+    }
+    Err(ApiError::new(
+        StatusCode::FORBIDDEN,
+        "not_authorized",
+        "Only an API key that manages may do this: a line 'manage KEY' in the file of server.api_keys_file",
+    ))
+}
+
+/// The service's key that the client sent.
+fn sent_key<'a>(keys: &'a [ApiKey], headers: &HeaderMap) -> Option<&'a ApiKey> {
+    let sent = ApiKey::new(bearer_key(headers)?);
+    // All are compared, so that the time does not tell which.
+    keys.iter().fold(None, |known, key| if key.matches(&sent) { Some(key) } else { known })
 }
 
 fn bearer_key(headers: &HeaderMap) -> Option<&str> {
@@ -222,6 +261,14 @@ mod tests {
         assert!(keys[1].matches(&ApiKey::new("second-key")));
         assert!(!keys[1].matches(&ApiKey::new("first-key")));
         assert_eq!(format!("{:?}", keys[0]), "ApiKey(…)");
+    }
+
+    #[test]
+    fn a_key_manages_if_its_line_says_so() {
+        let keys = ApiKey::parse_file("plain\nmanage \t admin\nmanage\nmanager key\n");
+        let manages: Vec<bool> = keys.iter().map(|key| key.manages).collect();
+        assert_eq!(manages, [false, true, false, false]);
+        assert!(keys[1].matches(&ApiKey::new("admin")) && keys[2].matches(&ApiKey::new("manage")));
     }
 
     #[test]

@@ -68,6 +68,7 @@ fn json_is_one_object_for_each_picture() {
             "model": "fake",
             "backend": "cpu",
             "inference_time_ms": 12.5,
+            "warnings": [],
         })
     };
     assert_eq!(lines, [expected("a.jpg"), expected("b.jpg")]);
@@ -250,4 +251,48 @@ fn a_full_disk_is_a_failure() {
     let output = fake.bus.command(&["classify", "cat.jpg", "a cat"]).stdout(full).output().unwrap();
     let err = Finished::from(output).failure(1);
     assert_eq!(err, "hailo-clip: cannot write the output: No space left on device\n");
+}
+
+#[test]
+fn warnings_go_to_standard_error_and_of_the_prompts_once() {
+    let fake = Fake::start();
+    fake.file("a.jpg", "unclear");
+    fake.file("b.jpg", "unclear");
+    let finished = fake.run(&["classify", "a.jpg", "b.jpg", "-p", "a cat", "a dog"]);
+    assert_eq!(finished.code, Some(0));
+    assert_eq!(finished.out.lines().count(), 4);
+    assert_eq!(
+        finished.err,
+        "hailo-clip: a.jpg: warning: no_clear_winner: \\u{1b} so\n\
+         hailo-clip: warning: near_duplicates: \\u{1b} so\n\
+         hailo-clip: b.jpg: warning: no_clear_winner: \\u{1b} so\n"
+    );
+    assert_eq!(fake.next_call().options.warnings, Some(true));
+    let silent = fake.run(&["classify", "a.jpg", "--no-warnings", "-p", "a cat", "a dog"]).success();
+    assert_eq!(silent, "a.jpg\t0.500000\ta cat\na.jpg\t0.250000\ta dog\n");
+    let asked = fake.calls().pop().unwrap().options;
+    assert_eq!((asked.warnings, asked.explain), (None, None));
+}
+
+#[test]
+fn an_explanation_has_cosines_margins_and_templates() {
+    let fake = Fake::start();
+    fake.file("a.jpg", "unclear");
+    let arguments = ["classify", "a.jpg", "--explain", "--no-warnings", "-p", "a cat", "a dog"];
+    let out = fake.run(&arguments).success();
+    assert_eq!(out, "a.jpg\t0.500000\ta cat\t0.250000\na.jpg\t0.250000\ta dog\t0.125000\n");
+    assert_eq!(fake.next_call().options.explain, Some(true));
+    let out = fake.run(&["classify", "a.jpg", "--explain", "--json", "-p", "a cat", "a dog"]).success();
+    let line: serde_json::Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(line["warnings"][1]["code"], "near_duplicates");
+    assert_eq!(line["warnings"][0]["message"], "no_clear_winner: \u{1b} so");
+    assert_eq!(line["classifications"][1]["cosine"], 0.125);
+    assert_eq!(
+        line["explanation"],
+        serde_json::json!({
+            "margin": {"winner": "a cat", "runner_up": "a dog", "cosine": 0.125, "odds": 2.0},
+            "near_duplicates": [{"prompts": ["a cat", "a dog"], "cosine": 0.98}],
+            "templates": [{"template": "{}", "winner": "a dog", "odds": 1.5}],
+        })
+    );
 }

@@ -149,15 +149,45 @@ pub(crate) struct Options {
     pub(crate) apply_softmax: Option<bool>,
     pub(crate) logit_scale: Option<f64>,
     pub(crate) timeout_ms: Option<u32>,
+    pub(crate) warnings: Option<bool>,
+    pub(crate) explain: Option<bool>,
 }
 
-#[derive(SerializeDict, Type)]
+#[derive(Default, SerializeDict, Type)]
 #[zbus(signature = "a{sv}")]
 struct Details {
     inference_time_ms: f64,
     model: String,
     backend: String,
     image_ms: f64,
+    cosines: Option<Vec<f64>>,
+    warnings: Option<Vec<(String, String)>>,
+    near_duplicates: Option<Vec<(String, String, f64)>>,
+    winner: Option<String>,
+    runner_up: Option<String>,
+    margin_cosine: Option<f64>,
+    margin_odds: Option<f64>,
+    templates: Option<Vec<(String, String, f64)>>,
+}
+
+/// What is said besides of a picture that holds `unclear`: a warning of each sort, and figures.
+fn explained(details: Details, image: &[u8], prompts: &[String], options: &Options) -> Details {
+    let asked = options.warnings == Some(true) || options.explain == Some(true);
+    if !asked || image != b"unclear" {
+        return details;
+    }
+    let warning = |code: &str| (code.to_owned(), format!("{code}: \u{1b} so"));
+    Details {
+        cosines: Some(prompts.iter().zip(1..).map(|(_, rank)| 0.25 / f64::from(rank)).collect()),
+        warnings: Some(["no_clear_winner", "near_duplicates"].map(warning).to_vec()),
+        near_duplicates: Some(vec![(prompts[0].clone(), prompts[1].clone(), 0.98)]),
+        winner: Some(prompts[0].clone()),
+        runner_up: Some(prompts[1].clone()),
+        margin_cosine: Some(0.125),
+        margin_odds: Some(2.0),
+        templates: Some(vec![("{}".to_owned(), prompts[1].clone(), 1.5)]),
+        ..details
+    }
 }
 
 /// The service's refusals.
@@ -234,6 +264,7 @@ impl Service {
             })
             .take(top_k)
             .collect();
+        let (picture, asked) = (image.clone(), (prompts.clone(), options.clone()));
         let image =
             self.receive(Call { image, prompts, options, sealed, ..Call::default() }, connection).await?;
         self.0.answered.send_modify(|answered| answered.push(image));
@@ -242,7 +273,9 @@ impl Service {
             model: "fake".to_owned(),
             backend: "cpu".to_owned(),
             image_ms: 10.0,
+            ..Details::default()
         };
+        let details = explained(details, &picture, &asked.0, &asked.1);
         Ok((classifications, details))
     }
 

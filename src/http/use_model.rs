@@ -1,0 +1,54 @@
+//! `POST /v1/models/use`: another model, for those who hold a key that manages.
+//!
+//! On the bus polkit decides about this. A local user must find no way round it here, so a key that the
+//! administrator has marked is needed, and a service without such keys never does it.
+
+use axum::{
+    Json,
+    extract::{Request, State},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::{
+    error::{ApiError, ErrorBody},
+    json::JsonFields,
+    payload,
+    router::Facade,
+    security,
+};
+
+/// The model to take into service.
+#[derive(ToSchema)]
+#[allow(dead_code, reason = "describes the body, which is read field by field")]
+pub(super) struct UseModelBody {
+    /// Name of an installed model.
+    model: String,
+}
+
+/// The model that is in service.
+#[derive(Serialize, ToSchema)]
+pub(super) struct UsedModel {
+    /// Its name.
+    model: String,
+}
+
+/// Takes an installed model into service, with a key that manages.
+#[utoipa::path(post, path = "/v1/models/use", tag = "service", request_body = UseModelBody, responses(
+    (status = 200, description = "The model is in service.", body = UsedModel),
+    (status = "4XX", description = "The request cannot be served.", body = ErrorBody),
+    (status = "5XX", description = "The model does not load.", body = ErrorBody),
+))]
+pub(super) async fn use_model(State(facade): State<Facade>, request: Request) -> Result<Response, ApiError> {
+    security::authorize_management(&facade, request.headers())?;
+    let body = payload::receive_json(&facade, request).await?;
+    let model = payload::decode_json(body, from_json).await?;
+    facade.engine.load_model(&model).await?;
+    let model = facade.engine.status().borrow().model.clone();
+    Ok(Json(UsedModel { model }).into_response())
+}
+
+fn from_json(fields: Option<JsonFields>) -> Result<String, ApiError> {
+    fields.ok_or_else(ApiError::no_json_body)?.model()
+}
