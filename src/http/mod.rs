@@ -24,7 +24,6 @@ mod health;
 mod image_field;
 mod index;
 mod json;
-
 mod options;
 mod page;
 mod parameters;
