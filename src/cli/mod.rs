@@ -22,6 +22,7 @@ mod pictures;
 mod progress;
 mod search;
 mod status;
+mod watch;
 
 use std::{io, process::ExitCode, time::Duration};
 
@@ -83,6 +84,8 @@ enum Command {
     Embed(embed::Command),
     /// Find the pictures in a folder that fit a text or a picture best.
     Search(search::Arguments),
+    /// Tell when another prompt wins: of a folder, a camera's URL or a program that takes pictures.
+    Watch(watch::Arguments),
     /// Show the state of the service; exit code 0 if it answers requests.
     Status(status::Arguments),
     /// Take a model into service, or release the one that is.
@@ -184,6 +187,7 @@ async fn run(cli: Cli, console: &mut Console) -> Result<Exit, Failure> {
         Command::Classify(arguments) => classify::run(arguments, &client, console).await,
         Command::Embed(command) => embed::run(command, &client, console).await,
         Command::Search(arguments) => search::run(arguments, &client, console).await,
+        Command::Watch(arguments) => watch::run(arguments, &client, console).await,
         Command::Status(arguments) => status::run(&arguments, &client, console).await,
         Command::Model(command) => manage::model(command, &client, console).await,
         Command::Warmup => manage::warm_up(&client, console).await,
