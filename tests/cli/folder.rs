@@ -61,10 +61,10 @@ fn only_new_and_changed_pictures_are_asked_for() {
     embed(&fake);
     assert_eq!(asked(&fake), [""; 0]);
     let rows = rows(&fake);
-    assert_eq!(rows.iter().map(|row| row["path"].as_str().unwrap()).collect::<Vec<_>>(), [
-        "photos/a.jpg",
-        "photos/z.jpg"
-    ]);
+    assert_eq!(
+        rows.iter().map(|row| row["path"].as_str().unwrap()).collect::<Vec<_>>(),
+        ["photos/a.jpg", "photos/z.jpg"]
+    );
     assert_eq!(rows[0]["embedding"], serde_json::json!([3.0, 0.1, -0.25]));
     assert_eq!((&rows[1]["size"], &rows[1]["model"]), (&2.into(), &"fake".into()));
     assert!(rows[1]["mtime_ns"].is_i64());
@@ -84,7 +84,9 @@ fn what_was_answered_before_a_kill_is_not_asked_for_again() {
         fake.next_call();
     }
     let length = |count: u64| 8 + 3 + 5 + 28 + 12 * u64::from(count > 0);
-    let head = || fs::read(index(&fake)).ok().map(|bytes| 8 + u32::from_le_bytes(bytes[..4].try_into().unwrap()) as u64);
+    let head = || {
+        fs::read(index(&fake)).ok().map(|bytes| 8 + u32::from_le_bytes(bytes[..4].try_into().unwrap()) as u64)
+    };
     while head().is_none_or(|head| fs::metadata(index(&fake)).unwrap().len() < head + 3 * length(1)) {
         std::thread::yield_now();
     }
@@ -146,7 +148,12 @@ fn another_model_or_backend_is_said_and_indexed_anew() {
     asked(&fake);
     fake.become_other("fake", "hailo");
     let err = embed(&fake);
-    assert!(err.contains("photos was indexed with fake on cpu, 3 dimensions; indexing it anew with fake on hailo"), "{err}");
+    assert!(
+        err.contains(
+            "photos was indexed with fake on cpu, 3 dimensions; indexing it anew with fake on hailo"
+        ),
+        "{err}"
+    );
     assert_eq!(asked(&fake), ["a"]);
     assert_eq!(rows(&fake)[0]["backend"], "hailo");
 }
@@ -293,13 +300,12 @@ fn pyarrow_reads_the_table() {
                   m = p.read_metadata('out.parquet').metadata[b'hailo-clip.model'].decode(); \
                   print(json.dumps([str(t.schema.field('embedding').type), m, \
                   t.select(['path', 'size', 'embedding', 'backend']).to_pylist()]))";
-    let read = Command::new(python).args(["-c", script]).current_dir(fake.bus.folder.path()).output().unwrap();
+    let read =
+        Command::new(python).args(["-c", script]).current_dir(fake.bus.folder.path()).output().unwrap();
     assert!(read.status.success(), "{}", String::from_utf8_lossy(&read.stderr));
     let read: serde_json::Value = serde_json::from_slice(&read.stdout).unwrap();
     let tenth = f64::from(0.1_f32);
-    let row = |path, size: Option<u32>, length: f64| {
-        serde_json::json!({"path": path, "size": size, "embedding": [length, tenth, -0.25], "backend": "cpu"})
-    };
+    let row = |path, size: Option<u32>, length: f64| serde_json::json!({"path": path, "size": size, "embedding": [length, tenth, -0.25], "backend": "cpu"});
     assert_eq!(read[0], "list<element: float not null>");
     assert_eq!(read[1], "fake");
     assert_eq!(

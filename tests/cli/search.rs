@@ -32,14 +32,16 @@ fn several_queries_and_pictures_are_searched_for() {
     fake.file("like.jpg", "xxxxxxxxx");
     let arguments = ["search", "photos", "1", "four", "--image", "like.jpg", "--top", "1", "--json"];
     let out = fake.run(&arguments).success();
-    let lines: Vec<serde_json::Value> =
-        out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let lines: Vec<serde_json::Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let found: Vec<_> = lines.iter().map(|line| (line["query"].as_str(), line["path"].as_str())).collect();
-    assert_eq!(found, [
-        (Some("1"), Some("photos/1.jpg")),
-        (Some("four"), Some("photos/4.jpg")),
-        (Some("like.jpg"), Some("photos/sub/9.jpg")),
-    ]);
+    assert_eq!(
+        found,
+        [
+            (Some("1"), Some("photos/1.jpg")),
+            (Some("four"), Some("photos/4.jpg")),
+            (Some("like.jpg"), Some("photos/sub/9.jpg")),
+        ]
+    );
     assert_eq!((&lines[0]["rank"], &lines[0]["model"]), (&1.into(), &"fake".into()));
 }
 
@@ -98,7 +100,7 @@ fn turned() -> Vec<u8> {
 fn a_contact_sheet_is_one_page_with_everything_in_it() {
     let fake = folder();
     fake.file("photos/turned.jpg", turned());
-    let arguments = ["search", "photos", "<b>", "-n", "2", "--sheet", "sheet.html"];
+    let arguments = ["search", "photos", "<b>", "-n", "4", "--sheet", "sheet.html"];
     assert_eq!(fake.run(&arguments).success(), "");
     let page = fs::read_to_string(fake.bus.folder.path().join("sheet.html")).unwrap();
     assert!(page.contains("<h2>&lt;b&gt;</h2>") && page.contains("not readable"), "{page}");
@@ -126,7 +128,8 @@ fn a_contact_sheet_is_a_picture() {
 fn the_picture_to_resemble_comes_from_a_pipe_as_well() {
     let fake = folder();
     let mut command = fake.bus.command(&["search", "photos", "--image", "-", "-n", "1"]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     std::io::Write::write_all(&mut child.stdin.take().unwrap(), b"1234").unwrap();
     let out = Finished::from(child.wait_with_output().unwrap()).success();
     assert!(out.starts_with("photos/4.jpg\t1.000000\t-\n"), "{out}");

@@ -97,7 +97,10 @@ fn a_change_has_to_hold_and_to_be_certain() {
         let line: serde_json::Value = serde_json::from_str(&watch.out.next().unwrap().unwrap()).unwrap();
         assert_eq!(line["prompt"], prompt);
         assert_eq!(line["previous"].as_str(), previous);
-        assert_eq!((&line["source"], &line["score"], &line["model"]), (&"sh".into(), &0.5.into(), &"fake".into()));
+        assert_eq!(
+            (&line["source"], &line["score"], &line["model"]),
+            (&"sh".into(), &0.5.into(), &"fake".into())
+        );
     }
     assert!(watch.complaint().contains("sh: sh wrote nothing; trying again"));
     watch.stop();
@@ -124,8 +127,7 @@ fn a_program_is_told_of_each_change_one_at_a_time() {
 fn a_program_that_hangs_is_ended() {
     let fake = Fake::start();
     fake.file("yard/1.jpg", "a");
-    let arguments =
-        ["yard", "a", "b", "--exec", "sleep 600", "--exec-timeout", "50ms", "--interval", "1h"];
+    let arguments = ["yard", "a", "b", "--exec", "sleep 600", "--exec-timeout", "50ms", "--interval", "1h"];
     let mut watch = Watch::start(&fake, &arguments);
     assert_eq!(watch.complaint(), "hailo-clip: sleep was ended after 50ms");
     watch.change();
@@ -138,8 +140,7 @@ fn a_signal_tells_of_a_change() {
     fake.file("yard/1.jpg", "a");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let mut signals = runtime.block_on(async {
-        let connection =
-            zbus::connection::Builder::address(fake.bus.address.as_str()).build().await.unwrap();
+        let connection = zbus::connection::Builder::address(fake.bus.address.as_str()).build().await.unwrap();
         let rule = zbus::MatchRule::builder()
             .msg_type(zbus::message::Type::Signal)
             .interface("org.hailo.Clip1.Watch")
@@ -200,11 +201,11 @@ fn wrong_arguments_are_told() {
         (&["yard", "a"][..], "at least two prompts"),
         (&["missing", "a", "b"], "neither a folder nor"),
         (&["--command", "a 'b", "a", "b"], "a quote without its end"),
-        (&["yard", "a", "b", "--interval", "0"], "not a time such as"),
+        (&["yard", "a", "b", "--interval", "soon"], "not a time such as"),
         (&["http://u:secret@/", "a", "b"], "the URL has no host"),
     ] {
         let err = fake.run(&[&["watch"], arguments].concat()).failure(2);
-        assert!(err.contains(problem) && !err.contains("hailo-clip: secret"), "{err}");
+        assert!(err.contains(problem) && !err.contains("secret"), "{err}");
     }
 }
 
@@ -270,7 +271,10 @@ fn a_camera_that_fails_is_told_once_and_told_when_it_is_back() {
     let cut = watch.complaint();
     assert!(cut.starts_with(&format!("hailo-clip: {title}: ")), "{cut}");
     assert_eq!(watch.complaint(), back);
-    assert_eq!(watch.complaint(), format!("hailo-clip: {title}: HTTP 401; it refuses the credentials; trying again"));
+    assert_eq!(
+        watch.complaint(),
+        format!("hailo-clip: {title}: HTTP 401; it refuses the credentials; trying again")
+    );
     assert!(watch.complaint().contains("not a picture that the service can decode"));
     assert_eq!(watch.complaint(), back);
     assert_eq!(watch.change(), format!("{title}\t0.5000\ta\tb"));
