@@ -101,7 +101,7 @@ fn home_assistants_files_are_yaml() {
 fn home_assistants_commands_are_answered() {
     let daemon = Daemon::start();
     let picture = samples().join("red-circle.png");
-    let here = |text: &str| text.replace("hailo.example:5000", &daemon.http);
+    let here = |text: &str| text.replace("hailo.local:5000", &daemon.http);
 
     // rest_command: the template's body, as Home Assistant would send it.
     let rest = block("rest_command")["clip_classify"].clone();

@@ -41,7 +41,7 @@ pub(super) fn draw(parts: &[Part]) -> (Vec<u8>, bool) {
 }
 
 fn paint(parts: &[Part], font: Option<&FontVec>) -> RgbImage {
-    let longest = parts.iter().map(|part| count(part)).max().unwrap_or(0);
+    let longest = parts.iter().map(count).max().unwrap_or(0);
     let columns = longest.isqrt().max(1).saturating_add(u32::from(longest > 3)).clamp(1, MOST_COLUMNS);
     let (cell_width, cell_height) = (SIDE + GAP, SIDE + GAP + if font.is_some() { 2 * LINE } else { 0 });
     let title = if font.is_some() { TITLE } else { 0 };
