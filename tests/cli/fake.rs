@@ -179,6 +179,9 @@ pub(crate) enum Refusal {
     InvalidConfiguration(String),
 }
 
+/// What a test does when the service has read a picture.
+type WhenRead = Box<dyn FnMut(&Script, &[u8]) + Send>;
+
 /// What test and service share.
 pub(crate) struct Script {
     refusals: Mutex<VecDeque<Refusal>>,
@@ -188,7 +191,7 @@ pub(crate) struct Script {
     model: Mutex<String>,
     backend: Mutex<String>,
     /// What is called when a picture has been read.
-    when_read: Mutex<Option<Box<dyn FnMut(&Script, &[u8]) + Send>>>,
+    when_read: Mutex<Option<WhenRead>>,
 }
 
 impl Script {
