@@ -63,11 +63,12 @@ impl Words {
             return Err(SourceError(format!("{name} gave no picture within {limit:?}")));
         };
         match status {
-            Ok(status) if !status.success() => Err(SourceError(format!("{name} failed ({status}){words}"))),
-            _ if picture.is_empty() => Err(SourceError(format!("{name} wrote nothing{words}"))),
+            // Nobody reads the rest, of which the program may have died.
             _ if picture.len() > MAX_BYTES => {
                 Err(SourceError(format!("{name} wrote more than {} MB", MAX_BYTES >> 20)))
             }
+            Ok(status) if !status.success() => Err(SourceError(format!("{name} failed ({status}){words}"))),
+            _ if picture.is_empty() => Err(SourceError(format!("{name} wrote nothing{words}"))),
             _ => Ok(picture),
         }
     }
