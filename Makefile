@@ -13,7 +13,7 @@ TESTS_MAY := -A clippy::unwrap_used -A clippy::cast_possible_truncation
 CLIENTS := target/clients
 export HAILO_CLIP_CLIENTS := $(CURDIR)/$(CLIENTS)
 
-.PHONY: help demo test test-web test-clients test-openapi test-npu loom lint man completions deb apt-repo test-system test-system-kernel test-system-arm64 bench bench-npu npu-simulator npu-eval vit-b32 demo-eval demo-train clean
+.PHONY: help demo test test-web test-clients test-openapi test-npu loom lint man completions deb apt-repo test-system test-system-kernel test-system-arm64 bench bench-npu npu-simulator npu-eval vit-b32 parquet-reader demo-eval demo-train clean
 
 help:
 	@echo "make demo        classify sample pictures through every door"
@@ -41,7 +41,7 @@ demo: packages-demo
 	$(CARGO) build --release
 	./tools/demo target/release
 
-test: packages-test $(CLIENTS)/installed vit-b32 npu-simulator
+test: packages-test $(CLIENTS)/installed vit-b32 npu-simulator parquet-reader
 	$(CARGO) test --workspace --no-fail-fast
 	$(MAKE) test-npu
 	$(CARGO) test --release --test backend_parity -- --ignored
@@ -153,6 +153,14 @@ test-openapi: $(CLIENTS)/installed
 
 vit-b32: packages-test
 	@test -e $(VIT_B32)/model.yaml || $(PYTHON) benches/export_vit_b32.py $(VIT_B32)
+
+# pyarrow, which reads what we write; the test that needs it says so if it is not there.
+PARQUET := target/parquet-reader
+parquet-reader: $(PARQUET)/bin/python
+$(PARQUET)/bin/python: | packages-test
+	$(PYTHON) -m venv $(PARQUET).new
+	$(PARQUET).new/bin/pip install --quiet --disable-pip-version-check pyarrow==26.0.1
+	mv $(PARQUET).new $(PARQUET)
 
 # ONNX Runtime for the evaluation, in an environment of its own.
 EVAL := target/demo-eval/python

@@ -75,6 +75,20 @@ pub(super) fn chart(
     chart
 }
 
+/// A line of a list: a cosine, a bar from 0 to 1, and a label, whole: it is there to be copied.
+pub(super) fn score_line(label: &str, score: f32, prominence: f32, width: usize) -> String {
+    let room = width.saturating_sub(INDENT + FIGURE + GAP + GAP);
+    let bar_width = (room / 4).min(LONGEST_BAR / 3);
+    let line = format!(
+        "{:INDENT$}{score:>FIGURE$.4}{:GAP$}{OTHER}{:<bar_width$}{OTHER:#}{:GAP$}{label}",
+        "",
+        "",
+        bar(prominence, bar_width),
+        ""
+    );
+    line + "\n"
+}
+
 /// A bar for a score from 0 to 1, to an eighth of a column.
 fn bar(score: f32, width: usize) -> String {
     #[expect(

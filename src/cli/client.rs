@@ -1,8 +1,10 @@
 //! The service as seen over the bus: one method for each request, and every error as a sentence.
 
-use std::{fs::File, time::Duration};
+use std::{fmt, fs::File, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use futures_util::{StreamExt, stream};
+use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::{
     sync::OnceCell,
@@ -227,17 +229,32 @@ impl ServiceError {
     }
 }
 
-/// A connection to the service, made at the first request.
+/// Whose embeddings they are. Those of different encoders must not be compared.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Encoder {
+    pub(super) model: String,
+    pub(super) backend: String,
+    pub(super) dimension: u32,
+}
+
+impl fmt::Display for Encoder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { model, backend, dimension } = self;
+        write!(f, "{} on {}, {dimension} dimensions", escape(model), escape(backend))
+    }
+}
+
+/// A connection to the service, made at the first request and again when the bus was lost.
 pub(super) struct Client {
     bus: Bus,
     timeout: Option<Duration>,
-    connection: OnceCell<Connection>,
+    connection: ArcSwap<OnceCell<Connection>>,
 }
 
 impl Client {
     /// A client that waits at most `timeout` for each answer, or as long as each sort of request may take.
     pub(super) fn new(bus: Bus, timeout: Option<Duration>) -> Self {
-        Self { bus, timeout, connection: OnceCell::new() }
+        Self { bus, timeout, connection: ArcSwap::default() }
     }
 
     /// Ranks `prompts` for the picture in `image`.
@@ -284,6 +301,30 @@ impl Client {
         let properties =
             self.request(TIMEOUT, async |_| self.properties().await?.get_all(INTERFACE).await).await?;
         Ok(properties.model.unwrap_or_default())
+    }
+
+    /// Who computes the embeddings. A model that is not loaded yet is waited for.
+    pub(super) async fn encoder(&self) -> Result<Encoder, ServiceError> {
+        let mut asked = false;
+        loop {
+            let now =
+                self.request(TIMEOUT, async |_| self.properties().await?.get_all(INTERFACE).await).await?;
+            let (model, backend) = (now.model.unwrap_or_default(), now.backend.unwrap_or_default());
+            match now.embedding_dimension {
+                Some(dimension @ 1..) if !backend.is_empty() => {
+                    return Ok(Encoder { model, backend, dimension });
+                }
+                _ if asked => return Err(ServiceError::Incompatible("no embedding dimension".to_owned())),
+                // Whatever the reason, a request makes it load its model.
+                _ => self.embed_texts(&["a picture".to_owned()]).await.map(drop)?,
+            }
+            asked = true;
+        }
+    }
+
+    /// The bus on which the service is.
+    pub(super) fn bus(&self) -> &Bus {
+        &self.bus
     }
 
     /// The service's properties; does not start it.
@@ -366,8 +407,7 @@ impl Client {
     }
 
     async fn wait_for_state(&self) -> Result<(), Reply> {
-        let connection = self.connection().await?;
-        let signals = PropertiesProxy::new(connection, INTERFACE, PATH).await?;
+        let signals = PropertiesProxy::new(&self.connection().await?, INTERFACE, PATH).await?;
         // Listening starts before the first look, so that no change falls between.
         let mut changes = stream::select(
             signals.receive_properties_changed().await?.map(drop),
@@ -389,20 +429,21 @@ impl Client {
         }
     }
 
-    async fn clip(&self) -> zbus::Result<ClipProxy<'_>> {
-        ClipProxy::new(self.connection().await?).await
+    async fn clip(&self) -> zbus::Result<ClipProxy<'static>> {
+        ClipProxy::new(&self.connection().await?).await
     }
 
-    async fn control(&self) -> zbus::Result<ControlProxy<'_>> {
-        ControlProxy::new(self.connection().await?).await
+    async fn control(&self) -> zbus::Result<ControlProxy<'static>> {
+        ControlProxy::new(&self.connection().await?).await
     }
 
-    async fn properties(&self) -> zbus::Result<ServicePropertiesProxy<'_>> {
-        ServicePropertiesProxy::new(self.connection().await?).await
+    async fn properties(&self) -> zbus::Result<ServicePropertiesProxy<'static>> {
+        ServicePropertiesProxy::new(&self.connection().await?).await
     }
 
-    async fn connection(&self) -> zbus::Result<&Connection> {
-        self.connection
+    async fn connection(&self) -> zbus::Result<Connection> {
+        let connection = self.connection.load_full();
+        connection
             .get_or_try_init(|| {
                 match &self.bus {
                     Bus::System => connection::Builder::system(),
@@ -412,6 +453,11 @@ impl Client {
                 .build()
             })
             .await
+            .cloned()
+    }
+
+    fn connected(&self) -> bool {
+        self.connection.load().initialized()
     }
 
     /// The one place where a reply becomes a sentence.
@@ -430,10 +476,12 @@ impl Client {
             Reply::BackendFailed(text) => ServiceError::Failed(escape(&text)),
             Reply::NotAuthorized(text) => ServiceError::Denied(escape(&text)),
             Reply::Bus(zbus::Error::FDO(error)) => self.explain_bus(*error),
-            Reply::Bus(zbus::Error::InputOutput(_)) if self.connection.initialized() => ServiceError::Lost,
-            Reply::Bus(error) if self.connection.initialized() => {
-                ServiceError::Incompatible(error.to_string())
+            Reply::Bus(zbus::Error::InputOutput(_)) if self.connected() => {
+                // The bus has gone; the next request finds the one that follows it.
+                self.connection.store(Arc::default());
+                ServiceError::Lost
             }
+            Reply::Bus(error) if self.connected() => ServiceError::Incompatible(error.to_string()),
             Reply::Bus(error) => {
                 let reason = match error {
                     zbus::Error::Connection(error, _) | zbus::Error::InputOutput(error) => reason(&error),

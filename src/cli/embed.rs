@@ -16,7 +16,7 @@ use super::{
     batch::{self, IN_FLIGHT},
     client::{Client, ServiceError},
     console::{Console, escape, json_line, reason},
-    npy,
+    export, folder, npy,
     pictures::{self, Picture, Selection},
 };
 
@@ -32,11 +32,16 @@ Output:
   characters and backslashes in the name escaped (\\t, \\n, \\\\); \"cut -f2\" leaves the bare matrix.
   A terminal shows the first values alone. With --npy, nothing is written unless all went well.";
 
+const ABOUT_FOLDERS: &str = "\
+  With -o, a picture that cannot be embedded has no row; it is named at the end, and the exit code is 1.
+  The embeddings of folders are kept below $XDG_CACHE_HOME/hailo-clip (~/.cache/hailo-clip): the service is
+  asked for new and changed pictures alone, and an interrupted run goes on where it ended.";
+
 /// What to embed.
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Embed pictures.
-    #[command(after_help = ABOUT_OUTPUT)]
+    #[command(after_help = format!("{ABOUT_OUTPUT}\n{ABOUT_FOLDERS}"))]
     Image(ImageArguments),
     /// Embed texts.
     #[command(after_help = ABOUT_OUTPUT)]
@@ -53,6 +58,11 @@ pub(super) struct ImageArguments {
     selection: Selection,
     #[command(flatten)]
     format: Format,
+    /// Write a file of rows: FILE.npy (with FILE.npy.jsonl, which names its rows), FILE.jsonl or FILE.parquet.
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["json", "npy"])]
+    output: Option<PathBuf>,
+    #[command(flatten)]
+    folders: folder::Options,
 }
 
 /// Arguments of `hailo-clip embed text`.
@@ -108,8 +118,12 @@ async fn embed_images(
     client: &Client,
     console: &mut Console,
 ) -> Result<Exit, Failure> {
-    let pictures = pictures::find(&arguments.images, &arguments.selection)?;
-    let mut output = Output::new(arguments.format, client).await?;
+    let ImageArguments { images, selection, format, output, folders } = arguments;
+    if let Some(file) = output {
+        return export::run(&images, &selection, &folders, &file, client, console).await;
+    }
+    let pictures = pictures::find(&images, &selection)?;
+    let mut output = Output::new(format, client).await?;
     let exit = batch::for_each(
         pictures,
         console,

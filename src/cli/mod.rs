@@ -13,10 +13,17 @@ mod client;
 mod console;
 mod embed;
 mod explanation;
+mod export;
+mod folder;
 mod manage;
 mod npy;
+mod output;
+mod patience;
 mod pictures;
+mod progress;
+mod search;
 mod status;
+mod watch;
 
 use std::{io, process::ExitCode, time::Duration};
 
@@ -34,7 +41,8 @@ Examples:
   hailo-clip classify cat.jpg \"a cat\" \"a dog\"
   hailo-clip classify *.jpg -p \"a cat\" \"a dog\" --top-k 1
   curl -s https://example.org/cat.jpg | hailo-clip classify - \"a cat\" \"a dog\"
-  hailo-clip embed image photos/ --npy photos.npy
+  hailo-clip embed image --recursive photos/ -o photos.parquet
+  hailo-clip search photos/ \"a dog on a beach\"
   hailo-clip status
   sudo hailo-clip model load clip-vit-b-32
 
@@ -75,6 +83,10 @@ enum Command {
     /// Print the embeddings of pictures or texts.
     #[command(subcommand)]
     Embed(embed::Command),
+    /// Find the pictures in a folder that fit a text or a picture best.
+    Search(search::Arguments),
+    /// Tell when another prompt wins: of a folder, a camera's URL or a program that takes pictures.
+    Watch(watch::Arguments),
     /// Show the state of the service; exit code 0 if it answers requests.
     Status(status::Arguments),
     /// Take a model into service, or release the one that is.
@@ -88,7 +100,8 @@ enum Command {
 
 /// Exit codes. The value is what the shell sees; the greater, the graver.
 ///
-/// An interrupted command dies of the signal, which a shell reports as 130. A reader that goes away
+/// An interrupted command dies of the signal, which a shell reports as 130; one that keeps what it has done
+/// says the same itself. A reader that goes away
 /// (`| head -1`) is no failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Exit {
@@ -102,6 +115,8 @@ enum Exit {
     Unavailable = 3,
     /// The service refused, failed, or took too long.
     Unanswered = 4,
+    /// Ctrl-C ended a long run that keeps what it has done.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {
@@ -119,6 +134,8 @@ enum Failure {
     Input(String),
     #[error(transparent)]
     Service(#[from] ServiceError),
+    #[error("interrupted; {0}")]
+    Interrupted(String),
     #[error("cannot write the output: {}", console::reason(.0))]
     Output(#[from] io::Error),
 }
@@ -129,6 +146,7 @@ impl Failure {
             Self::Usage(_) => Exit::Usage,
             Self::Input(_) => Exit::BadInput,
             Self::Service(error) => error.exit(),
+            Self::Interrupted(_) => Exit::Interrupted,
             Self::Output(error) if error.kind() == io::ErrorKind::BrokenPipe => Exit::Success,
             Self::Output(_) => Exit::BadInput,
         }
@@ -169,6 +187,8 @@ async fn run(cli: Cli, console: &mut Console) -> Result<Exit, Failure> {
     match cli.command {
         Command::Classify(arguments) => classify::run(arguments, &client, console).await,
         Command::Embed(command) => embed::run(command, &client, console).await,
+        Command::Search(arguments) => search::run(arguments, &client, console).await,
+        Command::Watch(arguments) => watch::run(arguments, &client, console).await,
         Command::Status(arguments) => status::run(&arguments, &client, console).await,
         Command::Model(command) => manage::model(command, &client, console).await,
         Command::Warmup => manage::warm_up(&client, console).await,

@@ -3,30 +3,15 @@
 //! The crates for it (`npyz`, `ndarray-npy`) bring a PEG parser for headers that are only written here.
 
 use std::{
-    fs::{self, File, Permissions},
     io::{self, BufWriter, Write},
-    os::unix::fs::PermissionsExt,
     path::Path,
 };
 
-use nix::unistd::{AccessFlags, access};
+use super::output;
 
-/// Writes a matrix with rows of `columns` values each, row by row. A regular file appears whole or not at all.
+/// Writes a matrix with rows of `columns` values each, row by row.
 pub(super) fn write(path: &Path, values: &[f32], columns: usize) -> io::Result<()> {
-    // What is behind a symbolic link is replaced, not the link; a device or a pipe never is.
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    if fs::metadata(&path).is_ok_and(|metadata| !metadata.is_file()) {
-        return encode(File::options().write(true).open(path)?, values, columns);
-    }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    // Asked first, since the error would name the temporary file.
-    access(folder, AccessFlags::W_OK | AccessFlags::X_OK)?;
-    // As the umask says, like any other new file.
-    let mut file = tempfile::Builder::new().permissions(Permissions::from_mode(0o666)).tempfile_in(folder)?;
-    encode(file.as_file_mut(), values, columns)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
+    output::write(path, |file| encode(file, values, columns))
 }
 
 /// <https://numpy.org/doc/stable/reference/generated/numpy.lib.format.html>
@@ -63,23 +48,5 @@ mod tests {
         assert_eq!(bytes[127], b'\n');
         assert_eq!(bytes.len(), 128 + 6 * 4);
         assert_eq!(bytes[128 + 5 * 4..], 6.0_f32.to_le_bytes());
-    }
-
-    #[test]
-    fn an_existing_file_is_replaced_through_a_link() {
-        let folder = tempfile::tempdir().unwrap();
-        let (file, link) = (folder.path().join("file"), folder.path().join("link"));
-        fs::write(&file, "old").unwrap();
-        std::os::unix::fs::symlink(&file, &link).unwrap();
-        write(&link, &[1.0], 1).unwrap();
-        assert_eq!(fs::read(&file).unwrap().len(), 132);
-        assert!(link.is_symlink());
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
-    }
-
-    #[test]
-    fn a_device_is_written_to_and_stays_a_device() {
-        write(Path::new("/dev/null"), &[1.0], 1).unwrap();
-        assert!(!fs::metadata("/dev/null").unwrap().is_file());
     }
 }

@@ -139,34 +139,48 @@ pub(super) fn find(
     Ok(pictures)
 }
 
-/// The pictures in a folder. Hidden files are left out, as by the shell's `*`, and symbolic links to folders
-/// are not followed.
+/// The pictures in a folder, or why there are none.
 fn list(folder: &Path, recursive: bool) -> Vec<Result<Picture, Failure>> {
-    let walk = WalkDir::new(folder)
-        .max_depth(if recursive { usize::MAX } else { 1 })
-        .sort_by_file_name()
-        .into_iter()
-        .filter_entry(|entry| entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b"."));
-    let mut pictures = Vec::new();
-    for entry in walk {
-        match entry {
-            Ok(entry) if has_picture_extension(entry.file_name()) && entry.path().is_file() => {
-                pictures.push(Ok(Picture::File(entry.into_path())));
-            }
-            Ok(_) => {}
-            Err(error) => {
-                let path = error.path().unwrap_or(folder).to_owned();
-                let problem = error.io_error().map_or_else(|| error.to_string(), reason);
-                pictures.push(Err(Picture::File(path).failure(problem)));
-            }
-        }
-    }
+    let mut pictures: Vec<_> = walk(folder, recursive)
+        .map(|found| match found {
+            Ok(path) => Ok(Picture::File(path)),
+            Err(Unlisted { path, problem }) => Err(Picture::File(path).failure(problem)),
+        })
+        .collect();
     if pictures.is_empty() {
         let hint = if recursive { "" } else { "; --recursive looks into its subfolders" };
         pictures
             .push(Err(Picture::File(folder.to_owned()).failure(format!("no pictures in this folder{hint}"))));
     }
     pictures
+}
+
+/// A part of a folder that could not be looked into.
+#[derive(Debug)]
+pub(super) struct Unlisted {
+    pub(super) path: PathBuf,
+    pub(super) problem: String,
+}
+
+/// The paths of the pictures in a folder, by name. Hidden files are left out, as by the shell's `*`, and
+/// symbolic links to folders are not followed.
+pub(super) fn walk(
+    folder: &Path,
+    recursive: bool,
+) -> impl Iterator<Item = Result<PathBuf, Unlisted>> + use<'_> {
+    WalkDir::new(folder)
+        .max_depth(if recursive { usize::MAX } else { 1 })
+        .sort_by_file_name()
+        .into_iter()
+        .filter_entry(|entry| entry.depth() == 0 || !entry.file_name().as_encoded_bytes().starts_with(b"."))
+        .filter_map(move |entry| match entry {
+            Ok(entry) => (has_picture_extension(entry.file_name()) && entry.path().is_file())
+                .then(|| Ok(entry.into_path())),
+            Err(error) => Some(Err(Unlisted {
+                path: error.path().unwrap_or(folder).to_owned(),
+                problem: error.io_error().map_or_else(|| error.to_string(), reason),
+            })),
+        })
 }
 
 /// Whether a file of this name is taken for a picture.

@@ -66,6 +66,7 @@ impl Bus {
             .env_remove("NO_COLOR")
             .env_remove("CLICOLOR_FORCE")
             .env("TERM", "xterm-256color")
+            .env("XDG_CACHE_HOME", self.folder.path().join("cache"))
             .current_dir(self.folder.path())
             .stdin(Stdio::null());
         command
@@ -208,12 +209,27 @@ pub(crate) enum Refusal {
     InvalidConfiguration(String),
 }
 
+/// What a test does when the service has read a picture.
+type WhenRead = Box<dyn FnMut(&Script, &[u8]) + Send>;
+
 /// What test and service share.
-struct Script {
+pub(crate) struct Script {
     refusals: Mutex<VecDeque<Refusal>>,
     calls: Mutex<mpsc::Sender<Call>>,
     answered: watch::Sender<Vec<Vec<u8>>>,
     state: Mutex<String>,
+    model: Mutex<String>,
+    backend: Mutex<String>,
+    /// What is called when a picture has been read.
+    when_read: Mutex<Option<WhenRead>>,
+}
+
+impl Script {
+    /// Has the service answer as another model or backend from now on.
+    pub(crate) fn become_other(&self, model: &str, backend: &str) {
+        model.clone_into(&mut self.model.lock().unwrap());
+        backend.clone_into(&mut self.backend.lock().unwrap());
+    }
 }
 
 /// The service. A picture's bytes say what becomes of it: `broken` is refused, `silent` is never answered,
@@ -256,7 +272,10 @@ impl Service {
         let (image, sealed) = read(&image);
         let softmax = options.apply_softmax != Some(false) && prompts.len() > 1;
         let top_k = options.top_k.map_or(prompts.len(), |top_k| top_k as usize);
-        let classifications = prompts
+        // A picture that names a prompt has it win.
+        let mut ranked = prompts.clone();
+        ranked.sort_by_key(|prompt| image != prompt.as_bytes());
+        let classifications = ranked
             .iter()
             .zip(1..)
             .map(|(text, rank)| {
@@ -285,7 +304,11 @@ impl Service {
         #[zbus(connection)] connection: &Connection,
     ) -> Result<Vec<f64>, Refusal> {
         let (image, sealed) = read(&image);
+        if let Some(when_read) = &mut *self.0.when_read.lock().unwrap() {
+            when_read(&self.0, &image);
+        }
         let image = self.receive(Call { image, sealed, ..Call::default() }, connection).await?;
+        self.0.answered.send_modify(|answered| answered.push(image.clone()));
         Ok(embedding(image.len()))
     }
 
@@ -313,13 +336,13 @@ impl Service {
     }
 
     #[zbus(property)]
-    fn model(&self) -> &str {
-        "fake"
+    fn model(&self) -> String {
+        self.0.model.lock().unwrap().clone()
     }
 
     #[zbus(property)]
-    fn backend(&self) -> &str {
-        "cpu"
+    fn backend(&self) -> String {
+        self.0.backend.lock().unwrap().clone()
     }
 
     #[zbus(property)]
@@ -440,6 +463,9 @@ impl Fake {
             calls: Mutex::new(sender),
             answered: watch::Sender::default(),
             state: Mutex::new(state.to_owned()),
+            model: Mutex::new("fake".to_owned()),
+            backend: Mutex::new("cpu".to_owned()),
+            when_read: Mutex::default(),
         });
         let service = Service(script.clone());
         let manager = Manager(Service(script.clone()));
@@ -450,6 +476,26 @@ impl Fake {
             })
             .unwrap();
         Self { script, calls, connection, runtime, bus }
+    }
+
+    /// Has it answer as another model or backend from now on.
+    pub(crate) fn become_other(&self, model: &str, backend: &str) {
+        self.script.become_other(model, backend);
+    }
+
+    /// Calls this whenever a picture to embed has been read, before the answer.
+    pub(crate) fn when_read(&self, tell: impl FnMut(&Script, &[u8]) + Send + 'static) {
+        *self.script.when_read.lock().unwrap() = Some(Box::new(tell));
+    }
+
+    /// Takes the service off the bus, as a stop does.
+    pub(crate) fn leave(&self) {
+        assert!(self.runtime.block_on(self.connection.release_name(NAME)).unwrap());
+    }
+
+    /// Brings it back.
+    pub(crate) fn come_back(&self) {
+        self.runtime.block_on(self.connection.request_name(NAME)).unwrap();
     }
 
     /// Makes it a service without the interface for administrators.

@@ -4,6 +4,9 @@
 mod classify;
 mod embed;
 mod fake;
+mod folder;
 mod manage;
+mod search;
 mod service;
 mod terminal;
+mod watch;
