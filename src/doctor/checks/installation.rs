@@ -71,6 +71,9 @@ fn units(machine: &Machine) -> Outcome {
     outcome
 }
 
+/// What small systems leave out on purpose (dpkg's path-exclude).
+const LEFT_OUT: [&str; 3] = [" /usr/share/doc/", " /usr/share/man/", " /usr/share/lintian/"];
+
 pub(super) const FILES: Check = Check {
     id: "package-files",
     title: "Files of the package",
@@ -94,7 +97,11 @@ fn files(machine: &Machine) -> Outcome {
         .filter(|line| {
             let mut words = line.split_whitespace();
             let (Some(what), Some(kind)) = (words.next(), words.next()) else { return false };
-            (what == "missing" || what.contains('5')) && kind != "c" && !line.contains("Permission denied")
+            let left_out = what == "missing" && LEFT_OUT.iter().any(|folder| line.contains(folder));
+            !left_out
+                && (what == "missing" || what.contains('5'))
+                && kind != "c"
+                && !line.contains("Permission denied")
         })
         .collect();
     if wrong.is_empty() {
