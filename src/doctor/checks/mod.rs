@@ -54,3 +54,6 @@ pub(super) const ALL: &[Check] = &[
     requests::SCORES,
     journal::ERRORS,
 ];
+
+#[cfg(test)]
+mod tests;
