@@ -144,6 +144,23 @@ fn no_bus_is_a_verdict() {
 }
 
 #[test]
+fn fix_runs_nothing_without_a_yes() {
+    let output = command(&["doctor", "--fix", "--json"], "unix:path=/nowhere/bus").output().unwrap();
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let found: Diagnosis = output.into();
+    for fix in found.answer["fixes"].as_array().unwrap() {
+        assert!(fix["succeeded"].is_null(), "{fix}");
+    }
+    // Root is asked, and there is nobody to answer; others are told the command.
+    assert!(
+        told.contains("left as it is") || told.contains("as root: sudo systemctl start dbus.socket"),
+        "{told}"
+    );
+    let found: Diagnosis = command(&["doctor", "--json"], "unix:path=/nowhere/bus").output().unwrap().into();
+    assert!(found.answer.get("fixes").is_none());
+}
+
+#[test]
 fn a_hung_daemon_is_told_within_deadlines() {
     let daemon = Daemon::start();
     daemon.signal("STOP");
@@ -271,7 +288,7 @@ fn a_report_is_whole_and_its_owners() {
     for name in [
         "doctor.txt",
         "doctor.json",
-        "status.txt",
+        "status.json",
         "journal.txt",
         "configuration.yaml",
         "units.txt",
@@ -289,7 +306,7 @@ fn a_report_is_whole_and_its_owners() {
     let text = |name: &str| &files.iter().find(|(file, _)| file.ends_with(name)).unwrap().1;
     assert!(serde_json::from_str::<Value>(text("/doctor.json")).unwrap()["checks"].is_array());
     assert!(text("/configuration.yaml").contains("api_keys_file"));
-    assert!(text("/status.txt").contains("demo"));
+    assert!(text("/status.json").contains("demo"));
 
     let output = report(&[]);
     assert_eq!(output.status.code(), Some(1), "{output:?}");

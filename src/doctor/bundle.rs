@@ -49,7 +49,11 @@ pub async fn collect(options: &Options, diagnosis: &Diagnosis, shown: String) ->
     let mut entries = vec![
         Entry { name: "doctor.txt", about: "what hailo-clip doctor --all prints", text: shown },
         Entry { name: "doctor.json", about: "the same for programs", text: json },
-        Entry { name: "status.txt", about: "properties and statistics of the running service", text: status },
+        Entry {
+            name: "status.json",
+            about: "properties and statistics of the running service",
+            text: status,
+        },
     ];
     entries.extend(files);
     let passwd = fs::read_to_string(options.root.join("etc/passwd")).unwrap_or_default();
@@ -81,7 +85,7 @@ async fn status(options: &Options) -> String {
         Ok::<_, String>(super::service::ask(&connection, options.limit).await)
     };
     match tokio::time::timeout(options.limit * 5, asked).await {
-        Ok(Ok(service)) => format!("{service:#?}\n"),
+        Ok(Ok(service)) => serde_json::to_string_pretty(&service).unwrap_or_default(),
         Ok(Err(error)) => format!("{error}\n"),
         Err(_) => "no answer\n".to_owned(),
     }

@@ -45,6 +45,8 @@ pub(crate) struct Machine {
     pub(crate) config: Result<Loaded, ConfigErrors>,
     /// Why there is no bus.
     pub(crate) no_bus: Option<String>,
+    /// Why systemd does not answer on the bus.
+    pub(crate) no_systemd: Option<String>,
     /// `None` where systemd does not answer.
     pub(crate) units: Option<Units>,
     pub(crate) service: Service,
@@ -92,6 +94,7 @@ impl Machine {
             from: options.from,
             config: config::load(&options.config),
             no_bus: None,
+            no_systemd: None,
             units: None,
             service: Service::NoBus,
             health: None,
@@ -100,7 +103,11 @@ impl Machine {
         };
         match timeout(limit, dbus::connect(&options.bus)).await {
             Ok(Ok(connection)) => {
-                machine.units = timeout(limit, systemd::units(&connection)).await.ok().and_then(Result::ok);
+                match timeout(limit, systemd::units(&connection)).await {
+                    Ok(Ok(units)) => machine.units = Some(units),
+                    Ok(Err(error)) => machine.no_systemd = Some(error.to_string()),
+                    Err(_) => machine.no_systemd = Some(format!("no answer within {limit:?}")),
+                }
                 machine.service = service::ask(&connection, limit).await;
             }
             Ok(Err(error)) => machine.no_bus = Some(error.to_string()),

@@ -79,7 +79,7 @@ fn addresses(text: &str) -> String {
         let candidates = [trimmed, trimmed.rsplit_once(':').map_or(trimmed, |(address, _)| address)];
         let address = candidates.iter().find_map(|text| Some((text.len(), text.parse::<IpAddr>().ok()?)));
         let joined = replaced.chars().next_back().is_some_and(in_word)
-            || run[end..].chars().next().is_some_and(|c| c.is_alphanumeric());
+            || run[end..].chars().next().is_some_and(in_word);
         match address {
             Some((length, address)) if !joined && !address.is_loopback() && !address.is_unspecified() => {
                 replaced.push_str(if is_private(address) { "PRIVATE-ADDRESS" } else { "ADDRESS" });
@@ -132,9 +132,13 @@ mod tests {
     fn addresses_are_not_told_and_numbers_stay() {
         assert_eq!(scrub("from 203.0.113.7:4711, 192.168.1.5."), "from ADDRESS:4711, PRIVATE-ADDRESS.");
         assert_eq!(scrub("[2001:db8::1]:80 fe80::1:"), "[ADDRESS]:80 PRIVATE-ADDRESS:");
-        for kept in
-            ["127.0.0.1:5000 0.0.0.0 ::1", "HailoRT 4.23.0 at 12:34:56", "libhailort.so.5.2.0", "add: cafe"]
-        {
+        for kept in [
+            "127.0.0.1:5000 0.0.0.0 ::1",
+            "HailoRT 4.23.0 at 12:34:56",
+            "libhailort.so.5.2.0",
+            "add: cafe",
+            "1.2.3.4-1",
+        ] {
             assert_eq!(scrub(kept), kept);
         }
     }

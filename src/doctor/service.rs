@@ -2,13 +2,15 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use serde::Serialize;
 use tokio::time::timeout;
 use zbus::{Connection, DeserializeDict, OwnedVariant, Type, Variant, fdo, proxy};
 
 use crate::dbus;
 
 /// Whether the daemon answers.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Service {
     /// There is no bus to ask it on.
     #[default]
@@ -22,7 +24,7 @@ pub(crate) enum Service {
 }
 
 /// What a daemon that answers has said.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Answers {
     pub(crate) pid: Option<u32>,
     pub(crate) properties: Properties,
@@ -33,7 +35,7 @@ pub(crate) struct Answers {
 }
 
 /// The daemon's properties; empty texts stand for what it does not know.
-#[derive(Clone, Debug, Default, DeserializeDict, Type)]
+#[derive(Clone, Debug, Default, Serialize, DeserializeDict, Type)]
 #[zbus(signature = "a{sv}", rename_all = "PascalCase")]
 pub(crate) struct Properties {
     pub(crate) state: Option<String>,

@@ -195,7 +195,52 @@ async fn properties(connection: &Connection, path: OwnedObjectPath) -> zbus::Res
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
+    use zbus::{
+        Variant,
+        wire::{LE, serialized::Context, to_bytes},
+    };
+
     use super::*;
+
+    /// As systemd sends them, with properties that nobody asks for.
+    #[test]
+    fn properties_are_read_by_systemds_names() {
+        let allow = vec![(2_i32, vec![10_u8, 0, 0, 0], 8_u32)];
+        let sent = HashMap::from([
+            ("MainPID", Variant::from(7_u32)),
+            ("NRestarts", Variant::from(3_u32)),
+            ("ExecMainStatus", Variant::from(78_i32)),
+            ("Result", Variant::from("exit-code")),
+            ("ControlGroup", Variant::from("/system.slice/hailo-clip.service")),
+            ("TimeoutStartUSec", Variant::from(120_000_000_u64)),
+            ("IPAddressAllow", Variant::new(allow.clone())),
+            ("UMask", Variant::from(63_u32)),
+        ]);
+        let bytes = to_bytes(Context::new(LE, 0), &sent).unwrap();
+        let state: ServiceState = bytes.deserialize().unwrap().0;
+        assert_eq!((state.main_pid, state.restarts, state.exec_main_status), (Some(7), Some(3), Some(78)));
+        assert_eq!((state.timeout_start, state.allow), (Some(120_000_000), Some(allow)));
+
+        let sent = HashMap::from([
+            ("LoadState", Variant::from("loaded")),
+            ("ActiveState", Variant::from("active")),
+            ("NeedDaemonReload", Variant::from(true)),
+            ("DropInPaths", Variant::new(vec!["/run/x.conf"])),
+            ("ActiveEnterTimestamp", Variant::from(20_u64)),
+        ]);
+        let bytes = to_bytes(Context::new(LE, 0), &sent).unwrap();
+        let unit: Unit = bytes.deserialize().unwrap().0;
+        assert!(unit.is_loaded() && unit.is_active() && unit.need_daemon_reload == Some(true));
+        assert_eq!((unit.drop_in_paths.unwrap().len(), unit.active_enter_timestamp), (1, Some(20)));
+
+        let listen = vec![("Stream", "0.0.0.0:5000"), ("Stream", "/run/hailo-clip/http.sock")];
+        let sent = HashMap::from([("Listen", Variant::new(listen))]);
+        let bytes = to_bytes(Context::new(LE, 0), &sent).unwrap();
+        let socket: SocketState = bytes.deserialize().unwrap().0;
+        assert_eq!(socket.addresses(), ["0.0.0.0:5000".parse().unwrap()]);
+    }
 
     #[test]
     fn networks_contain_their_addresses() {

@@ -18,7 +18,7 @@ pub(super) const UNITS: Check = Check {
 
 fn units(machine: &Machine) -> Outcome {
     let Some(units) = &machine.units else {
-        return if machine.runs() {
+        let outcome = if machine.runs() {
             Outcome::not_applicable("the service runs on a bus without systemd")
         } else if machine.no_bus.is_some() {
             Outcome::not_applicable("systemd cannot be asked without D-Bus")
@@ -26,6 +26,7 @@ fn units(machine: &Machine) -> Outcome {
             Outcome::failure("neither systemd nor a running service is on this bus")
                 .advise("start the service by hand, or choose another bus with --bus")
         };
+        return machine.no_systemd.clone().into_iter().fold(outcome, Outcome::seen);
     };
     let load = units.service.load_state.as_deref().unwrap_or_default();
     match load {

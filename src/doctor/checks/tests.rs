@@ -64,6 +64,7 @@ impl Bench {
             privileged: true,
             from: None,
             no_bus: None,
+            no_systemd: None,
             units: Some(units),
             service: Service::Answers(Box::default()),
             health: None,

@@ -321,7 +321,7 @@ set_key server api_keys_file /etc/hailo/keys
 rm -f /tmp/report.tar.gz
 check "hailo-clip report says what is in it" prints 'journal.txt' hailo-clip --timeout 30 report /tmp/report.tar.gz
 check "its owner alone reads it" prints '^600$' stat -c %a /tmp/report.tar.gz
-whole() { rm -rf /tmp/report; mkdir /tmp/report; tar -xzf /tmp/report.tar.gz -C /tmp/report && ls /tmp/report/hailo-clip-report/{README,doctor.txt,doctor.json,status.txt,journal.txt,configuration.yaml,units.txt,versions.txt,machine.txt} && jq -e .schema /tmp/report/hailo-clip-report/doctor.json && grep -i 'started' /tmp/report/hailo-clip-report/journal.txt && grep 'ActiveState=active' /tmp/report/hailo-clip-report/units.txt; }
+whole() { rm -rf /tmp/report; mkdir /tmp/report; tar -xzf /tmp/report.tar.gz -C /tmp/report && ls /tmp/report/hailo-clip-report/{README,doctor.txt,doctor.json,status.json,journal.txt,configuration.yaml,units.txt,versions.txt,machine.txt} && jq -e .schema /tmp/report/hailo-clip-report/doctor.json && grep -i 'started' /tmp/report/hailo-clip-report/journal.txt && grep 'ActiveState=active' /tmp/report/hailo-clip-report/units.txt; }
 check "it is whole" whole
 check "no key is in it" fails grep -r 'sEcReT' /tmp/report
 check "the machine's name is not in it" fails grep -rw "$(hostname)" /tmp/report
