@@ -79,7 +79,7 @@ pub(super) const FILES: Check = Check {
     id: "package-files",
     title: "Files of the package",
     symptom: "the service or the command does not start, or behaves as another version would",
-    looks_at: "`dpkg --verify hailo-clip`: missing and altered files, edited configuration left aside",
+    looks_at: "`dpkg --verify hailo-clip`: missing and altered files; edited configuration is in order",
     remedy: "install the package again",
     run: files,
 };

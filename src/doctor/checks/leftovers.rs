@@ -14,7 +14,7 @@ pub(super) const LEFTOVERS: Check = Check {
     id: "leftovers",
     title: "Leftovers of the old service",
     symptom: "the old Python service starts instead of this one, or its files fill the disk",
-    looks_at: "`/etc/systemd/system/hailo-clip.service`, which shadows the packaged unit, its drop-ins, `/opt/hailo-clip`, `/etc/xdg/hailo-clip`",
+    looks_at: "`/etc/systemd/system/hailo-clip.service`, which shadows the packaged unit, `/opt/hailo-clip`, `/etc/xdg/hailo-clip`",
     remedy: "move the old unit out of the way; remove the old program when you do not need it any more",
     run: leftovers,
 };
