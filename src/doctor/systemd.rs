@@ -33,7 +33,6 @@ pub(crate) struct Unit {
     pub(crate) drop_in_paths: Option<Vec<String>>,
     pub(crate) need_daemon_reload: Option<bool>,
     /// Microseconds since 1970.
-    pub(crate) active_enter_timestamp: Option<u64>,
     pub(crate) state_change_timestamp: Option<u64>,
 }
 
@@ -47,6 +46,8 @@ pub(crate) struct ServiceState {
     #[zbus(rename = "NRestarts")]
     pub(crate) restarts: Option<u32>,
     pub(crate) exec_main_status: Option<i32>,
+    /// Microseconds since 1970.
+    pub(crate) exec_main_start_timestamp: Option<u64>,
     pub(crate) control_group: Option<String>,
     pub(crate) user: Option<String>,
     pub(crate) memory_current: Option<u64>,
@@ -228,12 +229,12 @@ mod tests {
             ("ActiveState", Variant::from("active")),
             ("NeedDaemonReload", Variant::from(true)),
             ("DropInPaths", Variant::new(vec!["/run/x.conf"])),
-            ("ActiveEnterTimestamp", Variant::from(20_u64)),
+            ("StateChangeTimestamp", Variant::from(20_u64)),
         ]);
         let bytes = to_bytes(Context::new(LE, 0), &sent).unwrap();
         let unit: Unit = bytes.deserialize().unwrap().0;
         assert!(unit.is_loaded() && unit.is_active() && unit.need_daemon_reload == Some(true));
-        assert_eq!((unit.drop_in_paths.unwrap().len(), unit.active_enter_timestamp), (1, Some(20)));
+        assert_eq!((unit.drop_in_paths.unwrap().len(), unit.state_change_timestamp), (1, Some(20)));
 
         let listen = vec![("Stream", "0.0.0.0:5000"), ("Stream", "/run/hailo-clip/http.sock")];
         let sent = HashMap::from([("Listen", Variant::new(listen))]);

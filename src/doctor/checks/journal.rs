@@ -31,7 +31,7 @@ fn errors(machine: &Machine) -> Outcome {
         Err(Unreadable::Absent) => return Outcome::not_applicable("there is no journal"),
     };
     let running = machine.installed_units().filter(|units| units.service.is_active());
-    let started = running.and_then(|units| units.service.active_enter_timestamp).unwrap_or_default();
+    let started = running.and_then(|units| units.service_state.exec_main_start_timestamp).unwrap_or_default();
     let errors: Vec<&Record> = records.iter().filter(|record| record.priority <= ERROR).collect();
     let (before, since): (Vec<_>, Vec<_>) = errors.into_iter().partition(|record| record.time < started);
     if since.is_empty() {

@@ -105,10 +105,26 @@ fn listening(machine: &Machine) -> Outcome {
         Some(Ok(answer)) => Outcome::failure("something else answers at the service's address")
             .seen(answer.lines().next().unwrap_or_default().to_owned())
             .mend("sudo ss -ltnp"),
-        Some(Err(reason)) => Outcome::failure("the service runs, and does not answer over HTTP")
-            .seen(reason.clone())
-            .mend_safely("sudo systemctl restart hailo-clip.socket hailo-clip.service"),
+        Some(Err(reason)) => {
+            let outcome =
+                Outcome::failure("the service runs, and does not answer over HTTP").seen(reason.clone());
+            // An edited port is put in force by the service's own start, which restarts the socket.
+            if is_moved(machine) {
+                outcome.mend_safely(RESTART)
+            } else {
+                outcome.mend_safely("sudo systemctl restart hailo-clip.socket hailo-clip.service")
+            }
+        }
     }
+}
+
+/// Whether the socket listens elsewhere than the configuration says.
+fn is_moved(machine: &Machine) -> bool {
+    let Some((units, settings)) = machine.installed_units().zip(machine.settings()) else { return false };
+    let (host, port) = (settings.server.host, settings.server.port);
+    let listens = units.socket_state.addresses();
+    let there = listens.iter().any(|at| at.ip() == host && at.port() == port);
+    units.socket.is_active() && port != 0 && !listens.is_empty() && !there
 }
 
 pub(super) const PORT_IN_FORCE: Check = Check {
@@ -131,9 +147,7 @@ fn port_in_force(machine: &Machine) -> Outcome {
     let (host, port) = (settings.server.host, settings.server.port);
     let told: Vec<_> = listens.iter().map(ToString::to_string).collect();
     let seen = format!("hailo-clip.socket listens on {}; the file says {host} port {port}", told.join(", "));
-    let other =
-        port != 0 && !listens.is_empty() && !listens.iter().any(|at| at.ip() == host && at.port() == port);
-    if other && units.socket.is_active() {
+    if is_moved(machine) {
         return Outcome::warning("server.host or server.port was changed, and is not in force")
             .seen(seen)
             .mend_safely(RESTART);

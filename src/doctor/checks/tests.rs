@@ -309,7 +309,7 @@ fn the_journal_counts_from_the_last_start() {
     let record =
         |time, priority| Record { time, priority, message: "it broke\nand more".into(), result: None };
     bench.machine.journal = Ok(vec![record(10, 3), record(30, 4)]);
-    bench.units().service.active_enter_timestamp = Some(20);
+    bench.units().service_state.exec_main_start_timestamp = Some(20);
     bench.says("journal", Verdict::Ok, "1 before that");
     bench.machine.journal = Ok(vec![record(10, 3), record(30, 3)]);
     bench.says("journal", Verdict::Warning, "\"it broke\"");

@@ -78,6 +78,7 @@ check "a mistake in the configuration, with its line" finds configuration failur
 check "the unit that failed of it, with exit code 78" says service failure '78'
 cp /tmp/before-doctor.yaml $config
 healthy
+# Two clocks are compared, so that an edit within two seconds of the start is none.
 edited() { sleep 3; set_key performance max_queue_size 63; finds configuration-in-force warning 'edited after'; }
 check "an edit that was not reloaded" edited
 check "--fix reloads it" mends configuration-in-force
@@ -117,6 +118,7 @@ if [[ $(systemctl show -P IPAddressAllow hailo-clip.socket) ]]; then
     let_in() { obey address-filter && finds address-filter ok '203.0.113.7 is let in' --from 203.0.113.7; }
     check "the commands that doctor names let it in" let_in
     rm -f /etc/systemd/system/hailo-clip.{socket,service}.d/60-clients.conf
+    rmdir /etc/systemd/system/hailo-clip.{socket,service}.d 2> /dev/null
     healthy
 fi
 
@@ -155,13 +157,14 @@ check "the old service's program runs beside it" finds instances failure "proces
 kill $other
 wait $other 2> /dev/null
 if command -v dbus-daemon > /dev/null; then
-    dbus-daemon --session --nofork --nopidfile --address=unix:path=/tmp/second-bus > /dev/null 2>&1 &
+    # As one user: a session's bus answers no other.
+    plain dbus-daemon --session --nofork --nopidfile --address=unix:path=/tmp/second-bus > /dev/null 2>&1 &
     second_bus=$!
     printf 'server: {host: 127.0.0.1, port: 0}\nclip: {backend: cpu}\n' > /tmp/second.yaml
     eventually test -S /tmp/second-bus
-    /usr/libexec/hailo-clip/hailo-clipd --bus unix:path=/tmp/second-bus --config /tmp/second.yaml > /dev/null 2>&1 &
+    plain /usr/libexec/hailo-clip/hailo-clipd --bus unix:path=/tmp/second-bus --config /tmp/second.yaml > /dev/null 2>&1 &
     other=$!
-    check "a second daemon" finds instances failure "process $other: .*hailo-clipd"
+    check "a second daemon" eventually finds instances failure 'libexec/hailo-clip/hailo-clipd --bus unix'
     kill $other $second_bus
     wait $other $second_bus 2> /dev/null
 fi
@@ -302,11 +305,11 @@ echo 1 > $tree/sys/class/hwmon/hwmon0/in0_lcrit_alarm
 check "heat" on_tree heat warning 'cpu-thermal: 8[23] °C'
 check "a weak power supply" says under-voltage failure 'too low now'
 # The firmware's own tool, which a Raspberry Pi has.
-printf '#!/bin/sh\ncase $1 in measure_temp) echo "temp=51.0'\''C";; get_throttled) echo throttled=0x50000;; esac\n' > /usr/local/bin/vcgencmd
-chmod 755 /usr/local/bin/vcgencmd
+printf '#!/bin/sh\ncase $1 in measure_temp) echo "temp=51.0'\''C";; get_throttled) echo throttled=0x50000;; esac\n' > /usr/bin/vcgencmd
+chmod 755 /usr/bin/vcgencmd
 check "under-voltage since boot, by vcgencmd" finds under-voltage warning 'since boot'
 check "and throttled since boot" says heat warning 'since it was booted'
-rm /usr/local/bin/vcgencmd
+rm /usr/bin/vcgencmd
 rm -f /dev/hailo0
 rm -rf $tree
 groupdel npu-users 2> /dev/null
@@ -318,13 +321,14 @@ echo 'sEcReT-kEy' > /etc/hailo/keys
 chmod 640 /etc/hailo/keys
 chgrp hailo-clip /etc/hailo/keys
 set_key server api_keys_file /etc/hailo/keys
+systemctl restart $unit
 rm -f /tmp/report.tar.gz
 check "hailo-clip report says what is in it" prints 'journal.txt' hailo-clip --timeout 30 report /tmp/report.tar.gz
 check "its owner alone reads it" prints '^600$' stat -c %a /tmp/report.tar.gz
 whole() { rm -rf /tmp/report; mkdir /tmp/report; tar -xzf /tmp/report.tar.gz -C /tmp/report && ls /tmp/report/hailo-clip-report/{README,doctor.txt,doctor.json,status.json,journal.txt,configuration.yaml,units.txt,versions.txt,machine.txt} && jq -e .schema /tmp/report/hailo-clip-report/doctor.json && grep -i 'started' /tmp/report/hailo-clip-report/journal.txt && grep 'ActiveState=active' /tmp/report/hailo-clip-report/units.txt; }
 check "it is whole" whole
 check "no key is in it" fails grep -r 'sEcReT' /tmp/report
-check "the machine's name is not in it" fails grep -rw "$(hostname)" /tmp/report
+[[ $(uname -n) = localhost ]] || check "the machine's name is not in it" fails grep -rw "$(uname -n)" /tmp/report
 check "it is not overwritten" fails hailo-clip --timeout 30 report /tmp/report.tar.gz
 check "but with --force" hailo-clip --timeout 30 report --force /tmp/report.tar.gz
 rm -rf /etc/hailo/keys /tmp/report /tmp/report.tar.gz
