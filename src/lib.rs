@@ -16,6 +16,7 @@
 //! | [`engine`] | admission, batching, deadlines, caches, life cycle |
 //! | [`dbus`], [`http`] | facades: decode, one engine call, encode |
 //! | [`daemon`] | wiring, systemd, signals |
+//! | [`doctor`] | what is wrong with the service on this machine, and what mends it |
 //! | [`cli`] | the `hailo-clip` command |
 #![forbid(unsafe_code)]
 // Here and not in the manifest: tests have neither documentation nor an interface.
@@ -27,6 +28,7 @@ pub mod clip;
 pub mod config;
 pub mod daemon;
 pub mod dbus;
+pub mod doctor;
 pub mod engine;
 pub mod generator;
 pub mod http;

@@ -6,7 +6,7 @@ use std::{
 };
 
 /// From the top down; each layer with those of its own height that it may not import either.
-const LAYERS: [&[&str]; 10] = [
+const LAYERS: [&[&str]; 11] = [
     &["yaml", "kernel"],
     &["clip"],
     &["model"],
@@ -16,6 +16,7 @@ const LAYERS: [&[&str]; 10] = [
     &["engine"],
     &["dbus", "http"],
     &["daemon"],
+    &["doctor"],
     &["cli"],
 ];
 

@@ -2,7 +2,8 @@
 //!
 //! Each subcommand has its own module; `client` talks to the service, `pictures` finds and opens
 //! pictures, `batch` keeps several requests in flight, `console` writes. Nothing of the engine is used
-//! here: all that the command knows, it knows from the bus.
+//! here: all that the command knows, it knows from the bus, but for `doctor` and `report`, which look at the
+//! machine.
 //!
 //! Exit codes are a contract, see `Exit`.
 
@@ -11,6 +12,7 @@ mod chart;
 mod classify;
 mod client;
 mod console;
+mod doctor;
 mod embed;
 mod explanation;
 mod export;
@@ -21,6 +23,7 @@ mod output;
 mod patience;
 mod pictures;
 mod progress;
+mod report;
 mod search;
 mod status;
 mod watch;
@@ -44,6 +47,7 @@ Examples:
   hailo-clip embed image --recursive photos/ -o photos.parquet
   hailo-clip search photos/ \"a dog on a beach\"
   hailo-clip status
+  hailo-clip doctor
   sudo hailo-clip model load clip-vit-b-32
 
 Exit codes:
@@ -52,6 +56,8 @@ Exit codes:
   2    the command line is wrong
   3    the service is not there, not ready, or may not be used
   4    the service did not answer: request refused, queue full, timeout, failed
+  5    doctor: a warning
+  6    doctor: a failure
   130  interrupted (Ctrl-C), as the shell reports it
 Of several, the highest.";
 
@@ -96,6 +102,13 @@ enum Command {
     Warmup,
     /// Put an edited configuration file in force.
     Reload,
+    /// Find out what is wrong with the service on this machine, and what mends it.
+    ///
+    /// It works whether the service is up, down, failing at its start or not installed, and does not start it.
+    /// --timeout is for each answer that it waits for [default: 5].
+    Doctor(doctor::Arguments),
+    /// Write a bundle for an issue report: doctor's findings, journal, settings, status, versions.
+    Report(report::Arguments),
 }
 
 /// Exit codes. The value is what the shell sees; the greater, the graver.
@@ -115,6 +128,10 @@ enum Exit {
     Unavailable = 3,
     /// The service refused, failed, or took too long.
     Unanswered = 4,
+    /// Doctor has found nothing graver than a warning.
+    Doubtful = 5,
+    /// Doctor has found a failure.
+    Faulty = 6,
     /// Ctrl-C ended a long run that keeps what it has done.
     Interrupted = 130,
 }
@@ -183,7 +200,7 @@ pub fn main() -> ExitCode {
 }
 
 async fn run(cli: Cli, console: &mut Console) -> Result<Exit, Failure> {
-    let client = Client::new(cli.bus, cli.timeout);
+    let client = Client::new(cli.bus.clone(), cli.timeout);
     match cli.command {
         Command::Classify(arguments) => classify::run(arguments, &client, console).await,
         Command::Embed(command) => embed::run(command, &client, console).await,
@@ -193,6 +210,8 @@ async fn run(cli: Cli, console: &mut Console) -> Result<Exit, Failure> {
         Command::Model(command) => manage::model(command, &client, console).await,
         Command::Warmup => manage::warm_up(&client, console).await,
         Command::Reload => manage::reload(&client, console).await,
+        Command::Doctor(arguments) => doctor::run(&arguments, cli.bus, cli.timeout, console).await,
+        Command::Report(arguments) => report::run(&arguments, cli.bus, cli.timeout, console).await,
     }
 }
 

@@ -97,6 +97,13 @@ fn configured(root: &Path) -> Result<DropIns, String> {
     Ok(DropIns::new(&loaded.settings, &Machine::examine(root)))
 }
 
+/// Whether systemd was told of the configuration's port and limits; `None` if the configuration cannot be
+/// used.
+pub(crate) fn is_in_force(root: &Path) -> Option<bool> {
+    let wanted = configured(root).ok()?;
+    Some(DropIns::read(&within(root, sync::GENERATED)) == wanted)
+}
+
 /// An absolute path below what stands for `/`.
 fn within(root: &Path, path: &str) -> PathBuf {
     root.join(path.trim_start_matches('/'))

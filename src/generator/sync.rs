@@ -27,7 +27,7 @@ use super::{dropins::DropIns, journal::Journal, listening, within};
 use crate::kernel::port;
 
 /// Where systemd has its generators write.
-const GENERATED: &str = "/run/systemd/generator";
+pub(super) const GENERATED: &str = "/run/systemd/generator";
 
 /// The socket was restarted, and no start since has found it as it should be.
 const MARK: &str = "/run/hailo-clip-generator.restarted";

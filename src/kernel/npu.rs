@@ -45,10 +45,17 @@ pub(crate) fn find(root: &Path) -> Vec<Node> {
 
 /// Whether a Hailo device is on the PCI bus, with a driver or without.
 pub(crate) fn on_pci_bus(root: &Path) -> bool {
+    !pci_devices(root).is_empty()
+}
+
+/// The device numbers of what Hailo has on the PCI bus, such as `0x2864`; empty where it does not say.
+pub(crate) fn pci_devices(root: &Path) -> Vec<String> {
     let devices = fs::read_dir(root.join("sys/bus/pci/devices")).into_iter().flatten().flatten();
+    let read = |path: PathBuf| fs::read_to_string(path).map(|text| text.trim().to_owned());
     devices
-        .filter_map(|device| fs::read_to_string(device.path().join("vendor")).ok())
-        .any(|vendor| vendor.trim() == PCI_VENDOR)
+        .filter(|device| read(device.path().join("vendor")).is_ok_and(|vendor| vendor == PCI_VENDOR))
+        .map(|device| read(device.path().join("device")).unwrap_or_default())
+        .collect()
 }
 
 #[cfg(test)]
@@ -88,5 +95,7 @@ mod tests {
         assert!(!on_pci_bus(root.path()));
         fs::write(device.join("vendor"), "0x1e60\n").unwrap();
         assert!(on_pci_bus(root.path()));
+        fs::write(device.join("device"), "0x2864\n").unwrap();
+        assert_eq!(pci_devices(root.path()), ["0x2864"]);
     }
 }

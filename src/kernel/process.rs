@@ -1,4 +1,4 @@
-//! Which process has something open.
+//! Which processes there are, and which has something open.
 
 use std::{fs, path::Path};
 
@@ -35,11 +35,40 @@ pub(crate) fn other_holder(path: &Path, proc: &Path) -> Option<Process> {
     holders(&target, proc).find(|process| process.pid != std::process::id())
 }
 
+/// A process with what it was started as.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Running {
+    pub(crate) pid: u32,
+    pub(crate) parent: u32,
+    /// The program and its arguments; empty for the kernel's threads.
+    pub(crate) arguments: Vec<String>,
+}
+
+/// All processes that can be seen.
+pub(crate) fn running(proc: &Path) -> impl Iterator<Item = Running> {
+    fs::read_dir(proc).into_iter().flatten().flatten().filter_map(|entry| {
+        let pid = entry.file_name().to_str()?.parse().ok()?;
+        let arguments = fs::read(entry.path().join("cmdline")).ok()?;
+        let arguments = arguments.split(|byte| *byte == 0).filter(|argument| !argument.is_empty());
+        let status = fs::read_to_string(entry.path().join("status")).ok()?;
+        let parent = status.lines().find_map(|line| line.strip_prefix("PPid:"))?.trim().parse().ok()?;
+        let arguments = arguments.map(|argument| String::from_utf8_lossy(argument).into_owned()).collect();
+        Some(Running { pid, parent, arguments })
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
+
+    #[test]
+    fn this_process_runs() {
+        let this = running("/proc".as_ref()).find(|process| process.pid == std::process::id()).unwrap();
+        assert_eq!(this.arguments, std::env::args().collect::<Vec<_>>());
+        assert_eq!(this.parent, std::os::unix::process::parent_id());
+    }
 
     #[test]
     fn the_holder_is_another_process() {

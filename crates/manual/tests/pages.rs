@@ -108,9 +108,18 @@ fn every_option_is_in_its_page() {
 #[test]
 fn every_subcommand_and_exit_code_is_in_the_page() {
     let page = Written::new().page("hailo-clip.1");
-    for name in
-        ["CLASSIFY", "EMBED IMAGE", "EMBED TEXT", "STATUS", "MODEL LOAD", "MODEL UNLOAD", "WARMUP", "RELOAD"]
-    {
+    for name in [
+        "CLASSIFY",
+        "EMBED IMAGE",
+        "EMBED TEXT",
+        "STATUS",
+        "MODEL LOAD",
+        "MODEL UNLOAD",
+        "WARMUP",
+        "RELOAD",
+        "DOCTOR",
+        "REPORT",
+    ] {
         assert!(page.contains(&format!(".SH \"HAILO-CLIP {name}\"\n")), "{name}");
     }
     assert!(page.contains("\n130  interrupted"), "{page}");
