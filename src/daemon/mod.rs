@@ -3,6 +3,7 @@
 //! Everything is put together here and passed down: listeners, the bus connection, settings, shutdown.
 
 mod arguments;
+mod fetcher;
 mod listener;
 mod loader;
 mod logging;
@@ -17,6 +18,7 @@ use std::{process::ExitCode, time::Duration};
 use clap::{CommandFactory, Parser};
 
 use self::arguments::Arguments;
+pub use self::fetcher::pull_main;
 use crate::config;
 
 /// Exit code for a configuration that cannot be used (`EX_CONFIG` of sysexits.h).
