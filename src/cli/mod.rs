@@ -12,7 +12,9 @@ mod classify;
 mod client;
 mod console;
 mod embed;
+mod jobs;
 mod manage;
+mod model;
 mod npy;
 mod pictures;
 mod status;
@@ -35,7 +37,8 @@ Examples:
   curl -s https://example.org/cat.jpg | hailo-clip classify - \"a cat\" \"a dog\"
   hailo-clip embed image photos/ --npy photos.npy
   hailo-clip status
-  sudo hailo-clip model load clip-vit-b-32
+  sudo hailo-clip model pull clip-vit-b-32
+  sudo hailo-clip model use clip-vit-b-32
 
 Exit codes:
   0    everything was answered
@@ -76,9 +79,9 @@ enum Command {
     Embed(embed::Command),
     /// Show the state of the service; exit code 0 if it answers requests.
     Status(status::Arguments),
-    /// Take a model into service, or release the one that is.
+    /// List, fetch, check, remove models, and take them into service.
     #[command(subcommand)]
-    Model(manage::Model),
+    Model(model::Model),
     /// Run the encoders now, so that the next request does not pay for it.
     Warmup,
     /// Put an edited configuration file in force.
@@ -101,6 +104,8 @@ enum Exit {
     Unavailable = 3,
     /// The service refused, failed, or took too long.
     Unanswered = 4,
+    /// Ctrl-C ended a job of the service.
+    Interrupted = 130,
 }
 
 impl From<Exit> for ExitCode {
@@ -169,7 +174,7 @@ async fn run(cli: Cli, console: &mut Console) -> Result<Exit, Failure> {
         Command::Classify(arguments) => classify::run(arguments, &client, console).await,
         Command::Embed(command) => embed::run(command, &client, console).await,
         Command::Status(arguments) => status::run(&arguments, &client, console).await,
-        Command::Model(command) => manage::model(command, &client, console).await,
+        Command::Model(command) => model::run(command, &client, console).await,
         Command::Warmup => manage::warm_up(&client, console).await,
         Command::Reload => manage::reload(&client, console).await,
     }

@@ -3,10 +3,12 @@
 //! Everything is put together here and passed down: listeners, the bus connection, settings, shutdown.
 
 mod arguments;
+mod choice;
 mod fetcher;
 mod listener;
 mod loader;
 mod logging;
+mod models;
 mod notify;
 mod privileges;
 mod service;

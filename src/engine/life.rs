@@ -48,6 +48,7 @@ impl Engine {
             health: watch::Sender::new(None),
             recovery: watch::Sender::new(Recovery::Idle),
             loader,
+            fits_beside: std::sync::OnceLock::new(),
             loading: tokio::sync::Mutex::new(()),
         });
         shared.ensure_device_threads(1)?;

@@ -20,6 +20,7 @@ mod status;
 mod text_cache;
 mod validate;
 
+pub use control::{FitsBeside, Switch};
 pub use model::{LoadedModel, Loader};
 pub use request::{
     Classified, ClassifyOptions, ClassifyRequest, EmbeddedImage, EmbeddedTexts, EngineError, ScoredPrompt,
@@ -64,6 +65,7 @@ struct Shared {
     health: watch::Sender<Option<Health>>,
     recovery: watch::Sender<Recovery>,
     loader: Loader,
+    fits_beside: std::sync::OnceLock<FitsBeside>,
     /// One model is loaded at a time.
     loading: tokio::sync::Mutex<()>,
 }
