@@ -12,6 +12,7 @@ mod classify;
 mod client;
 mod console;
 mod embed;
+mod import;
 mod jobs;
 mod manage;
 mod model;

@@ -12,6 +12,7 @@ use super::{
     Exit, Failure,
     client::Client,
     console::{Console, escape, json_line},
+    import::{self, Import},
     jobs::{Description, Ended, Order},
 };
 
@@ -27,6 +28,11 @@ pub(super) enum Model {
     /// It is fetched by the service, for the CPU and for this machine's NPU. Ctrl-C cancels it; what has come is
     /// kept, and the next pull goes on from there.
     Pull(Named),
+    /// Make a model of files: an ONNX pair with its tokenizer, a folder of these, or HEFs for a model that is
+    /// installed.
+    ///
+    /// What the files do not say is asked for on a terminal; elsewhere the error names the option to give.
+    Import(Box<Import>),
     /// Check all files of an installed model, by size and SHA-256.
     Verify(Named),
     /// Take an installed model into service for good, without a failed request.
@@ -86,6 +92,7 @@ pub(super) async fn run(command: Model, client: &Client, console: &mut Console) 
         Model::List(List { json }) => list(json, client, console).await,
         Model::Show(Show { name, json }) => show(&name, json, client, console).await,
         Model::Pull(Named { name }) => tell(client.job(Order::Pull(&name)).await?, console),
+        Model::Import(arguments) => import::run(*arguments, client, console).await,
         Model::Verify(Named { name }) => tell(client.job(Order::Verify(&name)).await?, console),
         Model::Use(Named { name }) => {
             let way = match client.use_model(&name).await?.as_str() {

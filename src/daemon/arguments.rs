@@ -30,6 +30,14 @@ pub(super) struct Arguments {
     #[arg(long = "try-tower", value_name = "TOWER", hide = true, value_parser = tower)]
     pub(super) try_towers: Vec<TowerKind>,
 
+    /// Print as JSON what the ONNX towers in a folder say of their shapes, within limits, and exit.
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub(super) inspect_model: Option<PathBuf>,
+
+    /// With --inspect-model: the side of the pictures, if the network takes any.
+    #[arg(long, value_name = "PIXELS", hide = true)]
+    pub(super) inspect_size: Option<u32>,
+
     /// The message bus: `system`, `session` or a D-Bus address.
     #[arg(long, value_name = "BUS", default_value = "system")]
     pub(super) bus: Bus,

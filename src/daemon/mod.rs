@@ -44,6 +44,9 @@ pub fn main() -> ExitCode {
     if let Some(folder) = &arguments.try_model {
         return trial::main(folder, &arguments.try_towers);
     }
+    if let Some(folder) = &arguments.inspect_model {
+        return trial::inspect_main(folder, arguments.inspect_size);
+    }
     if let Some(file) = arguments.check_config() {
         let checked = config::check(&file);
         print!("{}", checked.output);

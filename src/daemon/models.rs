@@ -9,7 +9,11 @@ use std::{
 
 use tokio::sync::watch;
 
-use super::{choice::Choice, fetcher::Fetcher, trial::Trials};
+use super::{
+    choice::Choice,
+    fetcher::Fetcher,
+    trial::{self, Trials},
+};
 use crate::{
     dbus::{ListedModel, ModelDescription, ModelPlace, Models},
     engine::Status,
@@ -153,8 +157,18 @@ impl Models for LocalModels {
         options: HashMap<String, String>,
         watch: &Watch,
     ) -> Result<String, ChangeError> {
-        let _ = (name, files, options, watch);
-        Err(ChangeError::Unsuitable("this version cannot import models".to_owned()))
+        let inspect = |dir: &Path, size| {
+            trial::inspect(name, dir, size).map_err(|error| ChangeError::Unsuitable(error.to_string()))
+        };
+        let place = (&self.store, &self.search_path[..]);
+        let (staged, mut notes) = model::import(name, files, &options, place, &inspect, watch)?;
+        if let Err(error) = self.try_staged(&staged.dir) {
+            self.store.abandon(staged);
+            return Err(error);
+        }
+        self.store.install(staged, name)?;
+        notes.insert(0, format!("model {name} is installed"));
+        Ok(notes.join("; "))
     }
 
     fn verify(&self, name: &str, watch: &Watch) -> Result<String, ChangeError> {

@@ -69,29 +69,29 @@ fn demo(file: &str) -> Vec<u8> {
     fs::read(models().join("demo").join(file)).unwrap()
 }
 
-fn command(daemon: &Daemon, arguments: &[&str]) -> Command {
+pub fn command(daemon: &Daemon, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hailo-clip"));
     command.args(arguments).env("HAILO_CLIP_BUS", &daemon.bus.address).stdin(Stdio::null());
     command
 }
 
-fn run(daemon: &Daemon, arguments: &[&str]) -> Output {
+pub fn run(daemon: &Daemon, arguments: &[&str]) -> Output {
     command(daemon, arguments).output().unwrap()
 }
 
 #[track_caller]
-fn success(output: &Output) -> String {
+pub fn success(output: &Output) -> String {
     assert!(output.status.success(), "{output:?}");
     String::from_utf8(output.stdout.clone()).unwrap()
 }
 
 #[track_caller]
-fn failure(output: &Output, code: i32) -> String {
+pub fn failure(output: &Output, code: i32) -> String {
     assert_eq!(output.status.code(), Some(code), "{output:?}");
     String::from_utf8(output.stderr.clone()).unwrap()
 }
 
-fn state_of(daemon: &Daemon, model: &str) -> Option<Value> {
+pub fn state_of(daemon: &Daemon, model: &str) -> Option<Value> {
     let list = success(&run(daemon, &["model", "list", "--json"]));
     list.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()).find(|line| line["name"] == model)
 }
@@ -227,17 +227,17 @@ async fn a_bar_is_shown_on_a_terminal_and_ctrl_c_cancels() {
     assert_eq!(state_of(&daemon, "other").unwrap()["state"], "available");
 }
 
-struct Terminal {
+pub struct Terminal {
     file: File,
     shown: String,
 }
 
 impl Terminal {
-    fn new(master: OwnedFd) -> Self {
+    pub fn new(master: OwnedFd) -> Self {
         Self { file: master.into(), shown: String::new() }
     }
 
-    fn wait_for(&mut self, text: &str) {
+    pub fn wait_for(&mut self, text: &str) {
         let mut chunk = [0; 1024];
         while !self.shown.contains(text) {
             let length = self.file.read(&mut chunk).unwrap_or(0);
@@ -305,6 +305,6 @@ async fn models_change_places_under_load_without_a_failed_request() {
     }
 }
 
-fn path(path: &Path) -> &str {
+pub fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }

@@ -7,5 +7,6 @@ mod common;
 mod polkit;
 
 mod command;
+mod import;
 mod pull;
 mod server;
