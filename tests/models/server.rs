@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     convert::Infallible,
-    sync::{Arc, Mutex},
+    sync::{Arc, Condvar, Mutex},
 };
 
 use bytes::Bytes;
@@ -18,6 +18,8 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpListener, sync::watch};
 
+use crate::common::PATIENCE;
+
 /// How a file is served.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
@@ -27,7 +29,7 @@ pub enum Way {
     WithoutRanges,
     /// So many bytes at a time, then the connection is cut.
     CutEvery(usize),
-    /// So many bytes, then nothing until the test lets it go on.
+    /// Up to this place, then nothing until the test lets it go on.
     StallAfter(usize),
     /// A length that is longer than the file by so much.
     Longer(u64),
@@ -53,34 +55,43 @@ pub struct Server {
     files: Arc<Mutex<HashMap<String, File>>>,
     asked: Arc<Mutex<Vec<Asked>>>,
     go_on: watch::Sender<bool>,
-    stalled: watch::Sender<usize>,
-    _runtime: tokio::runtime::Runtime,
+    stalled: Arc<Stalled>,
+}
+
+/// Counts answers that have stalled.
+#[derive(Default)]
+struct Stalled {
+    count: Mutex<usize>,
+    more: Condvar,
 }
 
 impl Server {
     pub fn start() -> Self {
-        let runtime =
-            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let files: Arc<Mutex<HashMap<String, File>>> = Arc::default();
         let asked: Arc<Mutex<Vec<Asked>>> = Arc::default();
-        let (go_on, stalled) = (watch::Sender::new(false), watch::Sender::new(0));
-        let all = (Arc::clone(&files), Arc::clone(&asked), go_on.clone(), stalled.clone());
-        runtime.spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                let all = all.clone();
-                let service = service_fn(move |request| {
-                    let (files, asked, go_on, stalled) = all.clone();
-                    async move { Ok::<_, Infallible>(answer(&request, &files, &asked, &go_on, &stalled)) }
-                });
-                tokio::spawn(
-                    hyper::server::conn::http1::Builder::new()
-                        .serve_connection(TokioIo::new(stream), service),
-                );
-            }
+        let (go_on, stalled) = (watch::Sender::new(false), Arc::<Stalled>::default());
+        let all = (Arc::clone(&files), Arc::clone(&asked), go_on.clone(), Arc::clone(&stalled));
+        // A runtime of its own, since tests may run in one; it ends with the process.
+        std::thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async move {
+                let listener = TcpListener::from_std(listener).unwrap();
+                while let Ok((stream, _)) = listener.accept().await {
+                    let all = all.clone();
+                    let service = service_fn(move |request| {
+                        let (files, asked, go_on, stalled) = all.clone();
+                        async move { Ok::<_, Infallible>(answer(&request, &files, &asked, &go_on, &stalled)) }
+                    });
+                    let connection = hyper::server::conn::http1::Builder::new()
+                        .serve_connection(TokioIo::new(stream), service);
+                    tokio::spawn(connection);
+                }
+            });
         });
-        Self { address, files, asked, go_on, stalled, _runtime: runtime }
+        Self { address, files, asked, go_on, stalled }
     }
 
     pub fn put(&self, path: &str, content: &[u8], way: Way) {
@@ -105,8 +116,9 @@ impl Server {
 
     /// Waits until so many answers have stalled.
     pub fn wait_for_stall(&self, count: usize) {
-        let mut stalled = self.stalled.subscribe();
-        self._runtime.block_on(stalled.wait_for(|stalled| *stalled >= count)).unwrap();
+        let stalled = self.stalled.count.lock().unwrap();
+        let waited = self.stalled.more.wait_timeout_while(stalled, PATIENCE, |stalled| *stalled < count);
+        assert!(!waited.unwrap().1.timed_out(), "nothing stalls");
     }
 
     pub fn go_on(&self) {
@@ -125,7 +137,7 @@ fn answer(
     files: &Mutex<HashMap<String, File>>,
     asked: &Mutex<Vec<Asked>>,
     go_on: &watch::Sender<bool>,
-    stalled: &watch::Sender<usize>,
+    stalled: &Arc<Stalled>,
 ) -> Response<Body> {
     let path = request.uri().path().to_owned();
     let header = |name| {
@@ -179,18 +191,24 @@ fn answer(
     }
     let cut = |at: usize| {
         let first = content.slice(..at.min(content.len()));
-        let broken = stream::iter([Err(std::io::Error::other("cut"))]);
+        // Pending first, so that what is there is sent.
+        let broken = stream::once(async {
+            tokio::task::yield_now().await;
+            Err(std::io::Error::other("cut"))
+        });
         let frames = stream::iter([Ok(Frame::data(first))]);
         StreamBody::new(frames.chain(broken)).boxed_unsync()
     };
     let body = match file.way {
         Way::CutEvery(bytes) if bytes < content.len() => cut(bytes),
         Way::Longer(_) => cut(content.len()),
-        Way::StallAfter(bytes) if bytes < content.len() => {
+        Way::StallAfter(position) => {
+            let bytes = position.saturating_sub(start.unwrap_or(0)).min(content.len());
             let (first, rest) = (content.slice(..bytes), content.slice(bytes..));
-            let (mut go_on, stalled) = (go_on.subscribe(), stalled.clone());
+            let (mut go_on, stalled) = (go_on.subscribe(), Arc::clone(stalled));
             let rest = stream::once(async move {
-                stalled.send_modify(|stalled| *stalled += 1);
+                *stalled.count.lock().unwrap() += 1;
+                stalled.more.notify_all();
                 let _ = go_on.wait_for(|go_on| *go_on).await;
                 Ok(Frame::data(rest))
             });
