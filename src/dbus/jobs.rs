@@ -159,7 +159,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
 fn not_served(error: impl std::fmt::Display) -> Error {
     Error::BackendFailed(format!("the job cannot be put on the bus: {error}"))
 }
@@ -254,7 +253,6 @@ impl Job {
     #[zbus(property)]
     fn progress(&self) -> f64 {
         let (done, total) = *self.progress.borrow();
-        #[expect(clippy::cast_precision_loss, reason = "for a bar")]
         let fraction = if total == 0 { 0.0 } else { (done as f64 / total as f64).min(1.0) };
         if self.state() == "done" { 1.0 } else { fraction }
     }

@@ -193,5 +193,5 @@ fn sync_folder(dir: &Path) -> io::Result<()> {
 fn free_space(dir: &Path) -> io::Result<u64> {
     let existing = dir.ancestors().find(|dir| dir.exists()).unwrap_or(Path::new("/"));
     let stat = nix::sys::statvfs::statvfs(existing)?;
-    Ok(u64::from(stat.blocks_available()).saturating_mul(stat.fragment_size()))
+    Ok(stat.blocks_available().saturating_mul(stat.fragment_size()))
 }

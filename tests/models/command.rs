@@ -227,6 +227,60 @@ async fn a_bar_is_shown_on_a_terminal_and_ctrl_c_cancels() {
     assert_eq!(state_of(&daemon, "other").unwrap()["state"], "available");
 }
 
+/// A job can be watched and looked at by everybody, and cancelled by others who may manage models alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_is_an_object_on_the_bus() {
+    let machine = Machine::new();
+    machine.server.put("/image.onnx", &demo("image.onnx"), Way::StallAfter(1000));
+    let daemon = machine.daemon();
+    let polkit = Polkit::start(&daemon.bus.address).await;
+    let pull = command(&daemon, &["model", "pull", "other"]).stderr(Stdio::piped()).spawn().unwrap();
+    machine.server.wait_for_stall(1);
+    let busctl = |arguments: &[&str]| {
+        let address = format!("--address={}", daemon.bus.address);
+        let output = Command::new("busctl").arg(address).args(arguments).output().unwrap();
+        (
+            output.status.success(),
+            String::from_utf8(output.stdout).unwrap() + &String::from_utf8_lossy(&output.stderr),
+        )
+    };
+    let (name, object, job) = ("org.hailo.Clip1", "/org/hailo/Clip1/jobs/1", "org.hailo.Clip1.Job");
+    let (_, printed) = busctl(&["introspect", "--xml-interface", name, object]);
+    assert_eq!(
+        interface(include_str!("../../dbus/org.hailo.Clip1.xml"), job),
+        interface(&printed, job),
+        "dbus/org.hailo.Clip1.xml must be taken from \"busctl introspect --xml-interface\""
+    );
+    let (_, managed) = busctl(&[
+        "call",
+        name,
+        "/org/hailo/Clip1",
+        "org.freedesktop.DBus.ObjectManager",
+        "GetManagedObjects",
+    ]);
+    assert!(managed.contains(object) && managed.contains("Fetching model other"), "{managed}");
+    let (_, state) = busctl(&["get-property", name, object, job, "State"]);
+    assert_eq!(state.trim(), "s \"running\"");
+
+    polkit.says("org.hailo.clip1.manage-models", Says::No);
+    let (cancelled, said) = busctl(&["call", name, object, job, "Cancel"]);
+    assert!(!cancelled && said.contains("manage-models"), "{said}");
+    polkit.says("org.hailo.clip1.manage-models", Says::Yes);
+    assert!(busctl(&["call", name, object, job, "Cancel"]).0);
+    let said = failure(&pull.wait_with_output().unwrap(), 4);
+    assert_eq!(said, "hailo-clip: cancelled; nothing was changed\n");
+    let (_, state) = busctl(&["get-property", name, object, job, "State"]);
+    assert_eq!(state.trim(), "s \"cancelled\"");
+}
+
+/// The lines of an interface's element.
+fn interface(xml: &str, name: &str) -> Vec<String> {
+    let lines = xml.lines().map(|line| line.trim().to_owned());
+    let lines = lines.skip_while(|line| *line != format!("<interface name=\"{name}\">"));
+    let mut within = true;
+    lines.take_while(|line| std::mem::replace(&mut within, line != "</interface>")).collect()
+}
+
 pub struct Terminal {
     file: File,
     shown: String,
