@@ -7,6 +7,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
+    sync::Arc,
     thread,
     time::Duration,
 };
@@ -86,7 +87,12 @@ impl Client {
     pub(super) fn new(patience: Patience) -> Self {
         let idle = Some(patience.idle);
         let config = Agent::config_builder()
-            .tls_config(TlsConfig::builder().root_certs(RootCerts::PlatformVerifier).build())
+            .tls_config(
+                TlsConfig::builder()
+                    .root_certs(RootCerts::PlatformVerifier)
+                    .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
+                    .build(),
+            )
             .http_status_as_error(false)
             .max_redirects(MAX_REDIRECTS)
             .user_agent(concat!("hailo-clip/", env!("CARGO_PKG_VERSION")))

@@ -162,6 +162,10 @@ async fn a_daemon_that_is_killed_leaves_nothing_half_and_the_next_pull_goes_on()
     let _polkit = Polkit::start(&daemon.bus.address).await;
     let pull = command(&daemon, &["model", "pull", "other"]).stderr(Stdio::piped()).spawn().unwrap();
     machine.server.wait_for_stall(1);
+    let part = machine.state().join("models/.pull/other/image.onnx.part");
+    while fs::metadata(&part).map_or(0, |part| part.len()) < half as u64 {
+        std::thread::yield_now();
+    }
     daemon.process.kill().unwrap();
     daemon.process.wait().unwrap();
     let said = failure(&pull.wait_with_output().unwrap(), 4);
