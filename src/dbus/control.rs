@@ -197,6 +197,7 @@ impl Control {
     ///
     /// The answer is "beside" if the old model served until the new one was there, or "in place" if memory did
     /// not allow that: then requests waited meanwhile. None fails in either case.
+    #[zbus(out_args("way"))]
     async fn use_model(
         &self,
         name: &str,
@@ -228,6 +229,7 @@ impl Control {
     /// of this machine. The answer is the path of the job that does it; if one does so already, its path.
     ///
     /// This, and all that follows but reading, needs the polkit action org.hailo.clip1.manage-models.
+    #[zbus(out_args("job"))]
     async fn pull_model(
         &self,
         name: &str,
@@ -247,6 +249,7 @@ impl Control {
     /// image_hailo8, text_hailo8 and so on (HEF), token_embedding and text_projection (NumPy arrays). Options,
     /// all texts: size, fit, mean, std, dimension, context_length, pad, logit_scale, logit_bias, license, source,
     /// description, precision, alias.
+    #[zbus(out_args("job"))]
     async fn import_model(
         &self,
         name: &str,
@@ -273,6 +276,7 @@ impl Control {
     }
 
     /// Reads all files of an installed model and checks sizes and SHA-256. The answer is the path of the job.
+    #[zbus(out_args("job"))]
     async fn verify_model(
         &self,
         name: &str,
@@ -310,6 +314,7 @@ impl Control {
     /// source, precision and incomplete (why it cannot be fetched) s; embedding_dimension, image_size,
     /// context_length and size (bytes) t, where known; platforms and aliases as; files a(sts), with size 0 and an empty
     /// SHA-256 where these are not known. Everybody may ask.
+    #[zbus(out_args("description"))]
     async fn describe_model(
         &self,
         name: &str,

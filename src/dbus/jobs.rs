@@ -37,6 +37,8 @@ const MAX_RUNNING: usize = 4;
 pub(super) struct Jobs {
     started: AtomicU64,
     running: Arc<AtomicUsize>,
+    /// One is started at a time, so that of two that come together one joins.
+    starting: tokio::sync::Mutex<()>,
     /// Running pulls by model, so that a second one joins.
     pulls: Arc<Mutex<HashMap<String, OwnedObjectPath>>>,
 }
@@ -88,6 +90,7 @@ impl Jobs {
         F: Future<Output = ()> + Send + 'static,
     {
         let Order { description, owner, joins, work, after } = order;
+        let _one_at_a_time = self.starting.lock().await;
         if let Some(path) = joins.as_ref().and_then(|model| lock(&self.pulls).get(model).cloned()) {
             return Ok(path);
         }

@@ -188,6 +188,10 @@ impl Client {
             ureq::Error::TooManyRedirects | ureq::Error::RedirectFailed => {
                 Broken::For(unreachable(download, "it redirects in circles"))
             }
+            // A machine without the internet is told so at once.
+            ureq::Error::HostNotFound => {
+                Broken::For(unreachable(download, "there is no such host; is this machine on the internet?"))
+            }
             ureq::Error::BadUri(_) => Broken::For(unreachable(download, "the address makes no sense")),
             error => Broken::Off(reason(&error)),
         })?;
@@ -398,7 +402,6 @@ fn unreachable(download: &Download, reason: &str) -> ChangeError {
 
 fn reason(error: &ureq::Error) -> String {
     match error {
-        ureq::Error::HostNotFound => "there is no such host; is this machine on the internet?".to_owned(),
         ureq::Error::ConnectionFailed => "the connection failed".to_owned(),
         ureq::Error::Timeout(_) => "it does not answer".to_owned(),
         ureq::Error::Io(error) => broken_off(error),
