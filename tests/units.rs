@@ -48,9 +48,16 @@ fn values<'a>(unit: &'a str, key: &str) -> Vec<&'a str> {
 /// Copies the units to a folder, with programs that are there.
 fn units_with_programs() -> tempfile::TempDir {
     let folder = tempfile::tempdir().unwrap();
-    for name in ["hailo-clip.service", "hailo-clip.socket", "hailo-clip-device@.service"] {
+    for name in [
+        "hailo-clip.service",
+        "hailo-clip.socket",
+        "hailo-clip-pull.socket",
+        "hailo-clip-pull@.service",
+        "hailo-clip-device@.service",
+    ] {
         let unit = read(&format!("systemd/{name}"))
             .replace("/usr/libexec/hailo-clip/hailo-clipd", env!("CARGO_BIN_EXE_hailo-clipd"))
+            .replace("/usr/libexec/hailo-clip/hailo-clip-pull", env!("CARGO_BIN_EXE_hailo-clip-pull"))
             .replace("/usr/lib/systemd/system-generators/hailo-clip-generator", "/bin/true")
             .replace("/usr/libexec/hailo-clip/", &format!("{}/", project("tools").display()));
         fs::write(folder.path().join(name), unit).unwrap();
@@ -61,7 +68,8 @@ fn units_with_programs() -> tempfile::TempDir {
 #[test]
 fn systemd_has_nothing_to_complain_of() {
     let folder = units_with_programs();
-    let units = ["hailo-clip.service", "hailo-clip.socket"].map(|name| folder.path().join(name));
+    let units = ["hailo-clip.service", "hailo-clip.socket", "hailo-clip-pull.socket"]
+        .map(|name| folder.path().join(name));
     let verify = [OsStr::new("verify"), OsStr::new("--man=no"), OsStr::new("--recursive-errors=no")];
     quietly(run("systemd-analyze", verify.into_iter().chain(units.iter().map(AsRef::as_ref))));
     let instance = folder.path().join("hailo-clip-device@hailo0.service");
@@ -85,6 +93,31 @@ fn the_service_is_exposed_to_little() {
     let judged = judge("--threshold=15");
     assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stdout));
     assert!(!judge("--threshold=5").status.success(), "the threshold is looked at");
+}
+
+/// The daemon asks for models where nobody else may, and what answers can write models and nothing else.
+#[test]
+fn models_are_fetched_apart_from_the_daemon() {
+    let (socket, fetching) =
+        (read("systemd/hailo-clip-pull.socket"), read("systemd/hailo-clip-pull@.service"));
+    let daemon = read("systemd/hailo-clip.service");
+    let address = values(&socket, "ListenStream")[0];
+    assert!(values(&daemon, "ExecStart")[0].ends_with(&format!("--pull-socket={address}")));
+    assert_eq!(
+        (values(&socket, "SocketMode"), values(&socket, "SocketUser")),
+        (vec!["0600"], values(&daemon, "User"))
+    );
+    assert_eq!(
+        (values(&socket, "Accept"), values(&fetching, "StandardInput")),
+        (vec!["yes"], vec!["socket"])
+    );
+    assert_eq!(values(&fetching, "ProtectSystem"), ["strict"]);
+    assert!(values(&fetching, "ReadWritePaths").is_empty() && values(&fetching, "IPAddressDeny").is_empty());
+    assert!(!values(&daemon, "IPAddressDeny").is_empty());
+    let unit = project("systemd/hailo-clip-pull@.service");
+    let options = ["security", "--offline=true", "--threshold=15"].map(OsStr::new);
+    let judged = run("systemd-analyze", options.into_iter().chain([unit.as_os_str()]));
+    assert!(judged.status.success(), "{}", String::from_utf8_lossy(&judged.stdout));
 }
 
 #[test]
@@ -177,9 +210,11 @@ fn apparmor_takes_the_profile() {
     let options = ["--skip-kernel-load", "--skip-cache", "--quiet"].map(OsStr::new);
     let parsed = run("/usr/sbin/apparmor_parser", options.into_iter().chain([profile.as_os_str()]));
     assert!(parsed.status.success(), "{}", String::from_utf8_lossy(&parsed.stderr));
-    assert!(
-        read("apparmor/hailo-clipd").contains(values(&read("systemd/hailo-clip.service"), "ExecStart")[0])
-    );
+    for unit in ["hailo-clip.service", "hailo-clip-pull@.service"] {
+        let unit = read(&format!("systemd/{unit}"));
+        let program = values(&unit, "ExecStart")[0].split(' ').next().unwrap();
+        assert!(read("apparmor/hailo-clipd").contains(&format!("{program} flags=")), "{program}");
+    }
 }
 
 /// What the script for device nodes says and runs, for nodes with this mode, group number and group name.

@@ -1,12 +1,14 @@
 //! The two encoders of a model, each on the processor that it was opened on.
 
+use std::path::Path;
+
 use super::{
     Backend, BackendError, BackendKind, Concurrency, Description, Health,
-    cpu::{Cpu, CpuOptions},
+    cpu::{self, Cpu, CpuOptions},
 };
 use crate::{
     clip::{Embedding, Pixels, Tokens},
-    model::{Bundle, TowerKind},
+    model::{Bundle, Shapes, TowerKind},
 };
 
 /// One encoder: pictures or texts to embeddings.
@@ -43,6 +45,14 @@ impl Encoders {
             sensors: None,
         })
     }
+}
+
+/// What the ONNX towers `image.onnx` and `text.onnx` of a folder say of their shapes.
+///
+/// # Errors
+/// They are damaged, or no towers of a CLIP.
+pub fn inspect_on_cpu(dir: &Path, size: Option<u32>) -> Result<Shapes, BackendError> {
+    cpu::inspect(dir, size)
 }
 
 /// Loads these encoders on the CPU, tries each once, and drops them.

@@ -9,7 +9,7 @@ mod hailo;
 mod select;
 
 pub use cpu::CpuOptions;
-pub use encoders::{Encoders, try_on_cpu};
+pub use encoders::{Encoders, inspect_on_cpu, try_on_cpu};
 pub use hailo::{Host, SHIM_DIR};
 pub use select::{Degraded, Opened, open};
 

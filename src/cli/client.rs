@@ -29,7 +29,7 @@ const PATH: &str = "/org/hailo/Clip1";
 /// How long an answer may take where the command line does not say.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// The same where a person may have to find a password first, and a model be loaded after that.
-const MANAGEMENT_TIMEOUT: Duration = Duration::from_secs(300);
+pub(super) const MANAGEMENT_TIMEOUT: Duration = Duration::from_secs(300);
 
 /// Pauses before a refused request is sent again: the first, and the longest.
 const BACKOFF: Duration = Duration::from_millis(50);
@@ -147,7 +147,7 @@ trait ServiceProperties {
 /// An error as it comes over the bus.
 #[derive(Debug, DBusError)]
 #[zbus(prefix = "org.hailo.Clip1.Error")]
-enum Reply {
+pub(super) enum Reply {
     #[zbus(error)]
     Bus(zbus::Error),
     InvalidArgument(String),
@@ -160,6 +160,7 @@ enum Reply {
     NotAuthorized(String),
     NoSuchModel(String),
     InvalidConfiguration(String),
+    Refused(String),
 }
 
 /// Why the service did not answer, for people.
@@ -188,6 +189,8 @@ pub(super) enum ServiceError {
     InvalidArgument(String),
     #[error("{0}")]
     NoSuchModel(String),
+    #[error("{0}")]
+    Refused(String),
     #[error("the old configuration stays in force: {0}")]
     InvalidConfiguration(String),
     #[error("not a picture that the service can decode (JPEG, PNG, WebP, GIF, BMP, TIFF)")]
@@ -216,6 +219,7 @@ impl ServiceError {
             | Self::Incompatible(_) => Exit::Unavailable,
             Self::InvalidArgument(_)
             | Self::NoSuchModel(_)
+            | Self::Refused(_)
             | Self::InvalidConfiguration(_)
             | Self::QueueFull(_)
             | Self::Timeout(_)
@@ -429,6 +433,11 @@ impl Client {
         }
     }
 
+    /// How long to wait: as the command line says, else `limit`.
+    pub(super) fn limit(&self, limit: Duration) -> Duration {
+        self.timeout.unwrap_or(limit)
+    }
+
     async fn clip(&self) -> zbus::Result<ClipProxy<'static>> {
         ClipProxy::new(&self.connection().await?).await
     }
@@ -441,7 +450,7 @@ impl Client {
         ServicePropertiesProxy::new(&self.connection().await?).await
     }
 
-    async fn connection(&self) -> zbus::Result<Connection> {
+    pub(super) async fn connection(&self) -> zbus::Result<Connection> {
         let connection = self.connection.load_full();
         connection
             .get_or_try_init(|| {
@@ -461,10 +470,11 @@ impl Client {
     }
 
     /// The one place where a reply becomes a sentence.
-    fn explain(&self, reply: Reply) -> ServiceError {
+    pub(super) fn explain(&self, reply: Reply) -> ServiceError {
         match reply {
             Reply::InvalidArgument(text) => ServiceError::InvalidArgument(escape(&text)),
             Reply::NoSuchModel(text) => ServiceError::NoSuchModel(escape(&text)),
+            Reply::Refused(text) => ServiceError::Refused(escape(&text)),
             Reply::InvalidConfiguration(text) => {
                 ServiceError::InvalidConfiguration(text.lines().map(escape).collect::<Vec<_>>().join("\n"))
             }
@@ -526,12 +536,12 @@ impl Client {
     }
 }
 
-fn no_answer_within(limit: Duration) -> ServiceError {
+pub(super) fn no_answer_within(limit: Duration) -> ServiceError {
     ServiceError::Timeout(format!("no answer within {limit:?}"))
 }
 
 /// The error of a request that only administrators may send.
-fn of_management(error: ServiceError) -> ServiceError {
+pub(super) fn of_management(error: ServiceError) -> ServiceError {
     match error {
         ServiceError::Denied(reason) => ServiceError::ManagementDenied(reason),
         error => error,

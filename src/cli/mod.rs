@@ -17,7 +17,10 @@ mod embed;
 mod explanation;
 mod export;
 mod folder;
+mod import;
+mod jobs;
 mod manage;
+mod model;
 mod npy;
 mod output;
 mod patience;
@@ -48,7 +51,8 @@ Examples:
   hailo-clip search photos/ \"a dog on a beach\"
   hailo-clip status
   hailo-clip doctor
-  sudo hailo-clip model load clip-vit-b-32
+  sudo hailo-clip model pull clip-vit-b-32
+  sudo hailo-clip model use clip-vit-b-32
 
 Exit codes:
   0    everything was answered
@@ -95,9 +99,9 @@ enum Command {
     Watch(watch::Arguments),
     /// Show the state of the service; exit code 0 if it answers requests.
     Status(status::Arguments),
-    /// Take a model into service, or release the one that is.
+    /// List, fetch, check, remove models, and take them into service.
     #[command(subcommand)]
-    Model(manage::Model),
+    Model(model::Model),
     /// Run the encoders now, so that the next request does not pay for it.
     Warmup,
     /// Put an edited configuration file in force.
@@ -132,7 +136,7 @@ enum Exit {
     Doubtful = 5,
     /// Doctor has found a failure.
     Faulty = 6,
-    /// Ctrl-C ended a long run that keeps what it has done.
+    /// Ctrl-C ended a long run, which keeps what it has done, or a job of the service.
     Interrupted = 130,
 }
 
@@ -207,7 +211,7 @@ async fn run(cli: Cli, console: &mut Console) -> Result<Exit, Failure> {
         Command::Search(arguments) => search::run(arguments, &client, console).await,
         Command::Watch(arguments) => watch::run(arguments, &client, console).await,
         Command::Status(arguments) => status::run(&arguments, &client, console).await,
-        Command::Model(command) => manage::model(command, &client, console).await,
+        Command::Model(command) => model::run(command, &client, console).await,
         Command::Warmup => manage::warm_up(&client, console).await,
         Command::Reload => manage::reload(&client, console).await,
         Command::Doctor(arguments) => doctor::run(&arguments, cli.bus, cli.timeout, console).await,

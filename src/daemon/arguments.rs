@@ -30,6 +30,14 @@ pub(super) struct Arguments {
     #[arg(long = "try-tower", value_name = "TOWER", hide = true, value_parser = tower)]
     pub(super) try_towers: Vec<TowerKind>,
 
+    /// Print as JSON what the ONNX towers in a folder say of their shapes, within limits, and exit.
+    #[arg(long, value_name = "DIR", hide = true)]
+    pub(super) inspect_model: Option<PathBuf>,
+
+    /// With --inspect-model: the side of the pictures, if the network takes any.
+    #[arg(long, value_name = "PIXELS", hide = true)]
+    pub(super) inspect_size: Option<u32>,
+
     /// The message bus: `system`, `session` or a D-Bus address.
     #[arg(long, value_name = "BUS", default_value = "system")]
     pub(super) bus: Bus,
@@ -42,12 +50,39 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR", default_value = "/", hide = true)]
     pub(super) hardware_root: PathBuf,
 
-    /// A folder of model bundles; may be given several times, the first one that has the model wins.
-    #[arg(long = "models-dir", value_name = "DIR", default_values = model::SEARCH_PATH)]
+    /// A folder of model bundles, looked into after those that were fetched or imported; may be given several
+    /// times, the first one that has the model wins.
+    #[arg(long = "models-dir", value_name = "DIR", default_value = model::SEARCH_PATH[1])]
     pub(super) models: Vec<PathBuf>,
+
+    /// Where models are put that are fetched or imported, and which one was chosen is kept.
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/hailo-clip")]
+    pub(super) state_dir: PathBuf,
+
+    /// A catalogue of models; may be given several times, a later one adds to an earlier one.
+    #[arg(long = "catalog", value_name = "FILE", default_values = model::CATALOG_PATH)]
+    pub(super) catalogs: Vec<PathBuf>,
+
+    /// Where other Hailo programs put what they fetch.
+    #[arg(long, value_name = "DIR", default_value = model::RESOURCES, hide = true)]
+    pub(super) resources: PathBuf,
+
+    /// The socket of hailo-clip-pull; without one, it is started as a child process.
+    #[arg(long, value_name = "PATH")]
+    pub(super) pull_socket: Option<PathBuf>,
 }
 
 impl Arguments {
+    /// The folder of models that are fetched or imported.
+    pub(super) fn store(&self) -> PathBuf {
+        self.state_dir.join("models")
+    }
+
+    /// Where models are looked for, in that order.
+    pub(super) fn search_path(&self) -> Vec<PathBuf> {
+        std::iter::once(self.store()).chain(self.models.iter().cloned()).collect()
+    }
+
     /// The file to check, if this is all that is asked for.
     pub(super) fn check_config(&self) -> Option<PathBuf> {
         let file = self.check_config.as_ref()?;

@@ -9,14 +9,33 @@ use crate::{
     backend::{self, BackendError, Host},
     clip::{ImageSpec, Tokenizer},
     config::Settings,
-    engine::{LoadedModel, Loader, ModelInfo},
+    engine::{FitsBeside, LoadedModel, Loader, ModelInfo},
+    kernel,
     model::{Bundle, BundleError, Platform, TowerKind},
 };
 
 /// A loader that looks for bundles in `search_path`, and for NPUs on `host`.
-pub(super) fn loader(search_path: Vec<PathBuf>, host: Host) -> Loader {
-    let trials = Trials::default();
+pub(super) fn loader(search_path: Vec<PathBuf>, host: Host, trials: Arc<Trials>) -> Loader {
     Arc::new(move |settings| load(settings, &search_path, &host, &trials))
+}
+
+/// Loading takes so many bytes of memory for each byte of a model's files: weights are read, and folded or
+/// converted in part.
+const BYTES_PER_BYTE: u64 = 2;
+/// And so many besides.
+const BYTES_AT_LEAST: u64 = 64 << 20;
+
+/// Whether there is memory for one more model, estimated from its files.
+pub(super) fn fits_beside(search_path: Vec<PathBuf>, hardware_root: PathBuf) -> FitsBeside {
+    Arc::new(move |settings| {
+        // What does not load, loads neither beside nor in place.
+        let Ok(bundle) = Bundle::find(&settings.clip.model, &search_path) else { return true };
+        let on_cpu = bundle.platforms().contains(&Platform::Cpu);
+        let platforms = if on_cpu { vec![Platform::Cpu] } else { bundle.platforms() };
+        let bytes = platforms.iter().map(|&platform| bundle.footprint(platform)).max().unwrap_or(0);
+        let needed = bytes.saturating_mul(BYTES_PER_BYTE).saturating_add(BYTES_AT_LEAST);
+        kernel::memory::available(&hardware_root).is_none_or(|available| needed <= available)
+    })
 }
 
 fn load(

@@ -3,9 +3,12 @@
 //! Everything is put together here and passed down: listeners, the bus connection, settings, shutdown.
 
 mod arguments;
+mod choice;
+mod fetcher;
 mod listener;
 mod loader;
 mod logging;
+mod models;
 mod notify;
 mod privileges;
 mod service;
@@ -17,6 +20,7 @@ use std::{process::ExitCode, time::Duration};
 use clap::{CommandFactory, Parser};
 
 use self::arguments::Arguments;
+pub use self::fetcher::pull_main;
 use crate::config;
 
 /// Exit code for a configuration that cannot be used (`EX_CONFIG` of sysexits.h).
@@ -39,6 +43,9 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Some(folder) = &arguments.try_model {
         return trial::main(folder, &arguments.try_towers);
+    }
+    if let Some(folder) = &arguments.inspect_model {
+        return trial::inspect_main(folder, arguments.inspect_size);
     }
     if let Some(file) = arguments.check_config() {
         let checked = config::check(&file);

@@ -12,13 +12,17 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
-use super::{arguments::Arguments, listener, loader, logging::LogLevelHandle, notify, privileges, watchdog};
+use super::{
+    arguments::Arguments, choice::Choice, fetcher::Fetcher, listener, loader, logging::LogLevelHandle,
+    models::LocalModels, notify, privileges, trial::Trials, watchdog,
+};
 use crate::{
     backend::Host,
     config::{self, ConfigErrors, Settings},
     dbus::{self, ReloadError},
     engine::{Engine, Status},
     http,
+    model::Store,
 };
 
 /// Longest time for answering what was accepted, once the service is told to stop.
@@ -62,13 +66,23 @@ pub(super) async fn run(
     privileges::drop_capabilities()?;
     let addresses: Vec<_> = listeners.iter().filter_map(listener::address).collect();
 
-    let options = watch::Sender::new(http_options(&settings, &arguments.models)?);
+    let search_path = arguments.search_path();
+    let options = watch::Sender::new(http_options(&settings, &search_path)?);
+    let choice = Arc::new(Choice::new(&arguments.state_dir));
+    let mut settings = settings;
+    settings.clip.model = choice.model(&settings.clip.model, &search_path);
     let settings = Arc::new(settings);
     let host = Host::new(arguments.hardware_root.clone(), arguments.shim_dir.clone());
-    let engine = Engine::start(Arc::clone(&settings), loader::loader(arguments.models.clone(), host))?;
+    let trials = Arc::<Trials>::default();
+    let load = loader::loader(search_path.clone(), host, Arc::clone(&trials));
+    let engine = Engine::start(Arc::clone(&settings), load)?;
+    engine.ask_for_room(loader::fits_beside(search_path.clone(), arguments.hardware_root.clone()));
+    let models = local_models(arguments, &choice, trials, &engine);
+    models.store.tidy();
 
     let (reload_requests, mut reload_requested) = mpsc::channel(1);
-    let bus = dbus::serve(&arguments.bus, engine.clone(), dbus::Limits::default(), reload_requests).await?;
+    let limits = dbus::Limits::default();
+    let bus = dbus::serve(&arguments.bus, engine.clone(), limits, reload_requests, Arc::new(models)).await?;
 
     let shutdown = CancellationToken::new();
     let server = http::Server::new(engine.clone(), options.subscribe());
@@ -103,7 +117,7 @@ pub(super) async fn run(
 
     let reload = async || {
         notify::reloading();
-        let result = with_more_time(reload(arguments, &engine, &options, log_level)).await;
+        let result = with_more_time(reload(arguments, &choice, &engine, &options, log_level)).await;
         notify::ready(&status_line(&engine, &addresses));
         result
     };
@@ -145,9 +159,36 @@ pub(super) async fn run(
     outcome
 }
 
+fn local_models(
+    arguments: &Arguments,
+    choice: &Arc<Choice>,
+    trials: Arc<Trials>,
+    engine: &Engine,
+) -> LocalModels {
+    let fetcher = match &arguments.pull_socket {
+        Some(socket) => Fetcher::Socket(socket.clone()),
+        None => Fetcher::Child {
+            models: arguments.store(),
+            catalogs: arguments.catalogs.clone(),
+            resources: arguments.resources.clone(),
+        },
+    };
+    LocalModels {
+        store: Store::new(arguments.store()),
+        search_path: arguments.search_path(),
+        catalogs: arguments.catalogs.clone(),
+        fetcher,
+        choice: Arc::clone(choice),
+        trials,
+        hardware_root: arguments.hardware_root.clone(),
+        status: engine.status(),
+    }
+}
+
 /// Puts an edited configuration in force, or logs why not and keeps the old one.
 async fn reload(
     arguments: &Arguments,
+    choice: &Choice,
     engine: &Engine,
     options: &watch::Sender<Arc<http::Options>>,
     log_level: &LogLevelHandle,
@@ -159,7 +200,7 @@ async fn reload(
         kept(&errors);
         ReloadError::Configuration(without_folders(errors).to_string())
     })?;
-    let new_options = http_options(&loaded.settings, &arguments.models).map_err(|problem| {
+    let new_options = http_options(&loaded.settings, &arguments.search_path()).map_err(|problem| {
         kept(&problem);
         ReloadError::Configuration(match problem {
             ServiceError::ApiKeys(ApiKeysError::Unreadable { error, .. }) => {
@@ -169,7 +210,9 @@ async fn reload(
         })
     })?;
     let old = engine.settings();
-    let settings = Arc::new(loaded.settings);
+    let mut settings = loaded.settings;
+    settings.clip.model = choice.model(&settings.clip.model, &arguments.search_path());
+    let settings = Arc::new(settings);
     engine.reload(Arc::clone(&settings)).await.inspect_err(|problem| kept(problem))?;
     for notice in &loaded.notices {
         warn!("{notice}");

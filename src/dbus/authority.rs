@@ -41,6 +41,8 @@ pub(super) enum Action {
     Classify,
     /// Change what the service runs.
     Manage,
+    /// Install, check and remove models.
+    ManageModels,
 }
 
 impl Action {
@@ -48,6 +50,7 @@ impl Action {
         match self {
             Self::Classify => "org.hailo.clip1.classify",
             Self::Manage => "org.hailo.clip1.manage",
+            Self::ManageModels => "org.hailo.clip1.manage-models",
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use zbus::DBusError;
 
-use crate::engine::EngineError;
+use crate::{
+    engine::EngineError,
+    model::{BundleError, ChangeError},
+};
 
 /// A failed call, on the bus `org.hailo.Clip1.Error.` and the variant's name. The text is for people
 /// and names nothing internal.
@@ -29,6 +32,34 @@ pub enum Error {
     NoSuchModel(String),
     /// The configuration file cannot be used.
     InvalidConfiguration(String),
+    /// The models cannot be changed like that now: in service, packaged, being changed, no space.
+    Refused(String),
+}
+
+impl From<ChangeError> for Error {
+    fn from(error: ChangeError) -> Self {
+        let text = error.to_string();
+        match error {
+            ChangeError::Bundle(BundleError::NotInstalled { .. } | BundleError::InvalidName(_))
+            | ChangeError::NotInCatalog { .. } => Self::NoSuchModel(text),
+            ChangeError::MissingOption { .. } | ChangeError::Unsuitable(_) => Self::InvalidArgument(text),
+            ChangeError::Bundle(_)
+            | ChangeError::Incomplete { .. }
+            | ChangeError::Catalog(_)
+            | ChangeError::Exists(_)
+            | ChangeError::InService(_)
+            | ChangeError::Packaged(_)
+            | ChangeError::Busy(_)
+            | ChangeError::NoSpace { .. }
+            | ChangeError::Unreachable { .. }
+            | ChangeError::Refused { .. }
+            | ChangeError::WrongSize { .. }
+            | ChangeError::WrongDigest { .. }
+            | ChangeError::Insecure(_)
+            | ChangeError::Storage(_)
+            | ChangeError::Cancelled => Self::Refused(text),
+        }
+    }
 }
 
 impl From<EngineError> for Error {

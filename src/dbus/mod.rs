@@ -2,7 +2,7 @@
 //!
 //! It decodes a call, makes one call of the engine, and encodes the answer. Around that it keeps
 //! the manners of the bus: typed errors, change signals, authorisation by polkit, a limit for each
-//! caller, and no work for callers that have left. Deliberately not here: installing models.
+//! caller, and no work for callers that have left. Deliberately not here: what it takes to install models.
 
 mod authority;
 mod callers;
@@ -13,6 +13,8 @@ mod explanation;
 mod fd;
 mod gate;
 mod interface;
+mod jobs;
+mod models;
 mod options;
 mod properties;
 
@@ -43,6 +45,7 @@ pub use self::{
     connect::{Bus, BusAddressError, ConnectError, connect},
     control::{ReloadError, ReloadRequest},
     error::Error,
+    models::{ListedModel, ModelDescription, ModelPlace, Models},
 };
 use crate::engine::Engine;
 
@@ -104,7 +107,7 @@ pub struct Facade {
 }
 
 /// Serves `engine` on `bus`: first the object, then the name that leads callers to it. Whoever owns the
-/// configuration receives what is sent to `reload`.
+/// configuration receives what is sent to `reload`; `models` are those on disk.
 ///
 /// # Errors
 /// The bus cannot be reached, or refuses the name.
@@ -113,6 +116,7 @@ pub async fn serve(
     engine: Engine,
     limits: Limits,
     reload: mpsc::Sender<ReloadRequest>,
+    models: Arc<dyn Models>,
 ) -> Result<Facade, ServeError> {
     let patience = Patience {
         alone: limits.authorization_timeout,
@@ -129,7 +133,8 @@ pub async fn serve(
     // listen for them in a task of its own, and only the builder waits for that.
     let connection = connect::builder(bus)
         .serve_at(PATH, Clip1::new(engine.clone(), gate.clone()))
-        .serve_at(PATH, Control::new(engine, gate, reload))
+        .serve_at(PATH, Control::new(engine, gate, reload, models))
+        .serve_at(PATH, fdo::ObjectManager)
         .build()
         .await
         .map_err(|error| ConnectError::new(bus, error))?;

@@ -49,6 +49,7 @@ impl Engine {
             recovery: watch::Sender::new(Recovery::Idle),
             statistics: Arc::new(Statistics::new()),
             loader,
+            fits_beside: std::sync::OnceLock::new(),
             loading: tokio::sync::Mutex::new(()),
         });
         shared.ensure_device_threads(1)?;

@@ -23,6 +23,7 @@ mod status;
 mod text_cache;
 mod validate;
 
+pub use control::{FitsBeside, Switch};
 pub use explanation::{Explain, Explanation, Margin, NearDuplicate, TemplateEffect, Warning, WarningCode};
 pub use model::{LoadedModel, Loader};
 pub use request::{
@@ -71,6 +72,7 @@ struct Shared {
     recovery: watch::Sender<Recovery>,
     statistics: Arc<Statistics>,
     loader: Loader,
+    fits_beside: std::sync::OnceLock<FitsBeside>,
     /// One model is loaded at a time.
     loading: tokio::sync::Mutex<()>,
 }

@@ -3,6 +3,7 @@
 //! Read from `/sys` and `/proc`; what stands for these is passed in. Deliberately not here: what follows
 //! from it, and what HailoRT says of a device.
 
+pub(crate) mod memory;
 pub(crate) mod npu;
 pub(crate) mod port;
 pub(crate) mod process;

@@ -3,6 +3,7 @@
 use std::{
     fmt, io,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 use super::{BundleError, manifest, search};
@@ -19,6 +20,8 @@ pub struct Bundle {
     pub description: String,
     /// Licence of the weights, an SPDX expression.
     pub license: String,
+    /// Where it came from, an address or a sentence.
+    pub source: Option<String>,
     /// Numeric precision of the weights, such as `fp32`.
     pub precision: String,
     /// Names of the same vectors elsewhere, such as `ViT-B-32__openai`.
@@ -102,6 +105,33 @@ pub enum Platform {
     Hailo8L,
     /// Hailo-10H.
     Hailo10H,
+}
+
+impl Platform {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Cpu, Self::Hailo8, Self::Hailo8L, Self::Hailo10H];
+
+    /// Its key in `model.yaml`.
+    #[must_use]
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Hailo8 => "hailo8",
+            Self::Hailo8L => "hailo8l",
+            Self::Hailo10H => "hailo10h",
+        }
+    }
+}
+
+impl FromStr for Platform {
+    type Err = String;
+
+    fn from_str(key: &str) -> Result<Self, String> {
+        Self::ALL
+            .into_iter()
+            .find(|platform| platform.key() == key)
+            .ok_or_else(|| "cpu, hailo8, hailo8l or hailo10h".to_owned())
+    }
 }
 
 impl fmt::Display for Platform {

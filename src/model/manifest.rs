@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, ops::RangeInclusive, path::Path};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_saphyr::DuplicateKeyPolicy;
 
 use super::{
@@ -17,95 +17,103 @@ use crate::{
 pub(super) const FILE_NAME: &str = "model.yaml";
 
 /// The format's version that is read here.
-const FORMAT: u32 = 1;
+pub(super) const FORMAT: u32 = 1;
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Manifest {
-    format: u32,
-    name: String,
-    description: String,
-    license: String,
-    precision: String,
+pub(super) struct Manifest {
+    pub(super) format: u32,
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) license: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) source: Option<String>,
+    pub(super) precision: String,
     #[serde(default)]
-    aliases: Vec<String>,
-    embedding_dimension: usize,
-    image: Image,
-    text: Text,
-    logit_scale: f32,
+    pub(super) aliases: Vec<String>,
+    pub(super) embedding_dimension: usize,
+    pub(super) image: Image,
+    pub(super) text: Text,
+    pub(super) logit_scale: f32,
     #[serde(default)]
-    logit_bias: Option<f32>,
-    towers: Towers,
+    pub(super) logit_bias: Option<f32>,
+    pub(super) towers: Towers,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Image {
-    size: u32,
-    fit: ImageFit,
-    mean: [f32; 3],
-    std: [f32; 3],
+pub(super) struct Image {
+    pub(super) size: u32,
+    pub(super) fit: ImageFit,
+    pub(super) mean: [f32; 3],
+    pub(super) std: [f32; 3],
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
-enum ImageFit {
+pub(super) enum ImageFit {
     Stretch,
     Crop,
     Pad,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Text {
-    context_length: usize,
-    pad: u32,
-    tokenizer: File,
+pub(super) struct Text {
+    pub(super) context_length: usize,
+    pub(super) pad: u32,
+    pub(super) tokenizer: File,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Towers {
-    image: TowerFiles,
-    text: TowerFiles,
+pub(super) struct Towers {
+    pub(super) image: TowerFiles,
+    pub(super) text: TowerFiles,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct TowerFiles {
-    cpu: Option<Onnx>,
-    hailo8: Option<Hef>,
-    hailo8l: Option<Hef>,
-    hailo10h: Option<Hef>,
+pub(super) struct TowerFiles {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) cpu: Option<Onnx>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hailo8: Option<Hef>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hailo8l: Option<Hef>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) hailo10h: Option<Hef>,
 }
 
 // `deny_unknown_fields` excludes `flatten`, so both repeat the three keys of `File`.
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Onnx {
-    file: String,
-    size: u64,
-    sha256: String,
-    #[serde(default)]
-    data: Vec<File>,
+pub(super) struct Onnx {
+    pub(super) file: String,
+    pub(super) size: u64,
+    pub(super) sha256: String,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) data: Vec<File>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct Hef {
-    file: String,
-    size: u64,
-    sha256: String,
-    token_embedding: Option<File>,
-    text_projection: Option<File>,
+pub(super) struct Hef {
+    pub(super) file: String,
+    pub(super) size: u64,
+    pub(super) sha256: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) token_embedding: Option<File>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) text_projection: Option<File>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-struct File {
-    file: String,
-    size: u64,
-    sha256: String,
+pub(super) struct File {
+    pub(super) file: String,
+    pub(super) size: u64,
+    pub(super) sha256: String,
 }
 
 /// The bundle that `bytes` describe, in the folder `dir` of the name `folder_name`.
@@ -118,6 +126,11 @@ pub(super) fn parse(bytes: &[u8], folder_name: &str, dir: &Path) -> Result<Bundl
 }
 
 impl Manifest {
+    /// As it is written to disk.
+    pub(super) fn to_yaml(&self) -> String {
+        serde_saphyr::to_string(self).expect("plain structs of texts and numbers serialise")
+    }
+
     fn into_bundle(self, folder_name: &str, dir: &Path) -> Result<Bundle, String> {
         if self.format != FORMAT {
             return Err(format!("format {} is not known here, only {FORMAT}", self.format));
@@ -140,6 +153,7 @@ impl Manifest {
             name: self.name,
             description: self.description,
             license: self.license,
+            source: self.source,
             precision: self.precision,
             aliases: self.aliases,
             embedding_dimension: self.embedding_dimension,
@@ -223,14 +237,14 @@ impl File {
 }
 
 /// Within the bundle's folder by its form alone.
-fn is_file_name(name: &str) -> bool {
+pub(super) fn is_file_name(name: &str) -> bool {
     let bytes = name.as_bytes();
     bytes.len() <= 255
         && bytes.first().is_some_and(u8::is_ascii_alphanumeric)
         && bytes.iter().all(|&byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-'))
 }
 
-fn parse_sha256(hex: &str) -> Option<[u8; 32]> {
+pub(super) fn parse_sha256(hex: &str) -> Option<[u8; 32]> {
     if hex.len() != 64 || !hex.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return None;
     }

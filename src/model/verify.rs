@@ -8,10 +8,10 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{Artefact, Bundle, BundleError, Platform, TowerKind, bundle::Tower};
+use super::{Artefact, Bundle, BundleError, ChangeError, Platform, TowerKind, Watch, bundle::Tower};
 
 /// Bytes that are read and hashed at a time.
-const CHUNK: usize = 1 << 20;
+pub(super) const CHUNK: usize = 1 << 20;
 
 impl Bundle {
     /// Checks the files that these encoders need, the tokenizer included, by size and SHA-256.
@@ -39,6 +39,71 @@ impl Bundle {
             self.check_file(artefact)?;
         }
         artefacts.into_iter().try_for_each(|artefact| self.check_content(artefact))
+    }
+
+    /// Checks every file of the bundle, for whatever hardware, by size and SHA-256.
+    ///
+    /// # Errors
+    /// The first file that is not what it should be, or [`ChangeError::Cancelled`].
+    pub fn verify_all(&self, watch: &Watch) -> Result<(), ChangeError> {
+        self.check_for_unlisted_weights()?;
+        let artefacts = self.artefacts();
+        for artefact in &artefacts {
+            self.check_file(artefact)?;
+        }
+        let total: u64 = artefacts.iter().map(|artefact| artefact.size).sum();
+        let mut done = 0;
+        for artefact in artefacts {
+            let digest = hash(&artefact.path, &mut |bytes| watch.at(done + bytes, total))?;
+            if digest != artefact.sha256 {
+                let (name, file) = (self.name.clone(), artefact.file_name());
+                return Err(BundleError::Altered { name, file }.into());
+            }
+            done += artefact.size;
+        }
+        Ok(())
+    }
+
+    /// All files of the bundle but `model.yaml`, each once.
+    #[must_use]
+    pub fn artefacts(&self) -> Vec<&Artefact> {
+        let mut artefacts = vec![&self.tokenizer];
+        for tower in [&self.image_tower, &self.text_tower] {
+            for artefact in
+                Platform::ALL.into_iter().filter_map(|platform| tower.artefacts(platform)).flatten()
+            {
+                if !artefacts.iter().any(|known| known.path == artefact.path) {
+                    artefacts.push(artefact);
+                }
+            }
+        }
+        artefacts
+    }
+
+    /// Bytes that both encoders take on `platform`, or on the CPU where they have nothing for it.
+    #[must_use]
+    pub fn footprint(&self, platform: Platform) -> u64 {
+        [&self.image_tower, &self.text_tower]
+            .into_iter()
+            .filter_map(|tower| tower.artefacts(platform).or_else(|| tower.artefacts(Platform::Cpu)))
+            .flatten()
+            .map(|artefact| artefact.size)
+            .sum()
+    }
+
+    /// What its encoders can run on: at least one of them on this, the other on this or the CPU.
+    #[must_use]
+    pub fn platforms(&self) -> Vec<Platform> {
+        let has = |tower: &Tower, platform| tower.artefacts(platform).is_some();
+        let (image, text) = (&self.image_tower, &self.text_tower);
+        Platform::ALL
+            .into_iter()
+            .filter(|&on| {
+                (has(image, on) || has(text, on))
+                    && (has(image, on) || has(image, Platform::Cpu))
+                    && (has(text, on) || has(text, Platform::Cpu))
+            })
+            .collect()
     }
 
     /// An ONNX graph names its files of weights itself, and the runtime maps what it finds under such a
@@ -80,7 +145,8 @@ impl Bundle {
     }
 
     fn check_content(&self, artefact: &Artefact) -> Result<(), BundleError> {
-        let digest = hash(&artefact.path).map_err(|error| self.unreadable(artefact, &error))?;
+        let digest = hash(&artefact.path, &mut |_| Ok(()));
+        let digest = digest.map_err(|error: io::Error| self.unreadable(artefact, &error))?;
         if digest == artefact.sha256 {
             Ok(())
         } else {
@@ -114,7 +180,8 @@ impl Tower {
 
 impl Artefact {
     /// The file's name, as errors show it.
-    fn file_name(&self) -> String {
+    #[must_use]
+    pub fn file_name(&self) -> String {
         self.path.file_name().unwrap_or_default().to_string_lossy().into_owned()
     }
 }
@@ -127,16 +194,25 @@ fn metadata_within_folder(path: &Path) -> io::Result<Option<fs::Metadata>> {
     Ok((file.parent() == Some(&folder) && metadata.is_file()).then_some(metadata))
 }
 
-fn hash(path: &Path) -> io::Result<[u8; 32]> {
+/// SHA-256 of a file; `at` is told how many bytes have been read.
+pub(super) fn hash<E: From<io::Error>>(
+    path: &Path,
+    at: &mut dyn FnMut(u64) -> Result<(), E>,
+) -> Result<[u8; 32], E> {
     let mut file = fs::File::open(path)?;
     let mut hasher = Sha256::new();
     let mut chunk = vec![0; CHUNK];
+    let mut bytes = 0;
     loop {
         match file.read(&mut chunk) {
             Ok(0) => return Ok(hasher.finalize().into()),
-            Ok(read) => hasher.update(&chunk[..read]),
+            Ok(read) => {
+                hasher.update(&chunk[..read]);
+                bytes += read as u64;
+                at(bytes)?;
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.into()),
         }
     }
 }

@@ -111,6 +111,21 @@ impl Daemon {
     }
 
     fn launch(more: &str, models: &Path, machine: Option<Machine>) -> Self {
+        Self::launch_with(more, models, machine, None, &[])
+    }
+
+    /// With a state directory that outlives it, and further arguments; on the CPU.
+    pub fn with_state(more: &str, models: &Path, state: &Path, extra: &[&str]) -> Self {
+        Self::launch_with(more, models, None, Some(state), extra)
+    }
+
+    fn launch_with(
+        more: &str,
+        models: &Path,
+        machine: Option<Machine>,
+        state: Option<&Path>,
+        extra: &[&str],
+    ) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let config = directory.path().join("hailo-clip.yaml");
         fs::write(&config, config_text(more, machine.is_some())).unwrap();
@@ -128,6 +143,9 @@ impl Daemon {
             .args(["--bus", &bus.address])
             .arg("--models-dir")
             .arg(models)
+            .arg("--state-dir")
+            .arg(state.unwrap_or(&directory.path().join("state")))
+            .args(extra)
             .env("NOTIFY_SOCKET", &socket)
             .env_remove("LISTEN_FDS")
             // As the service's unit does: with a fixed threshold, glibc gives large buffers back when

@@ -17,6 +17,7 @@ use hailo_clip::{
     config::Settings,
     dbus::{self, Facade, Limits, ReloadRequest, ServeError},
     engine::{Engine, LoadedModel, Loader, ModelInfo},
+    model::{ChangeError, Watch},
 };
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use serde::de::DeserializeOwned;
@@ -159,7 +160,7 @@ impl Service {
         let engine = Engine::start(Arc::new(settings), loader(at_gate, Arc::clone(&counts))).unwrap();
         let (requests, reloads) = mpsc::channel(1);
         let address = bus.address.parse().unwrap();
-        let facade = dbus::serve(&address, engine.clone(), limits, requests).await.unwrap();
+        let facade = dbus::serve(&address, engine.clone(), limits, requests, no_models()).await.unwrap();
         Self { facade, engine, gate, bus, reloads, counts }
     }
 
@@ -240,7 +241,7 @@ impl Service {
 pub async fn serve(bus: &Bus, engine: &Engine, limits: Limits) -> Result<Facade, ServeError> {
     // Nobody reloads a configuration here.
     let (requests, _) = mpsc::channel(1);
-    dbus::serve(&bus.address.parse().unwrap(), engine.clone(), limits, requests).await
+    dbus::serve(&bus.address.parse().unwrap(), engine.clone(), limits, requests, no_models()).await
 }
 
 pub async fn connect(bus: &Bus) -> Connection {
@@ -388,4 +389,53 @@ pub fn memfd(content: &[u8]) -> std::fs::File {
     let mut file = std::fs::File::from(fd);
     file.write_all(content).unwrap();
     file
+}
+
+/// Nothing on disk.
+fn no_models() -> Arc<dyn dbus::Models> {
+    Arc::new(NoModels)
+}
+
+struct NoModels;
+
+impl NoModels {
+    fn none<T>(name: &str) -> Result<T, ChangeError> {
+        Err(ChangeError::NotInCatalog { name: name.to_owned() })
+    }
+}
+
+impl dbus::Models for NoModels {
+    fn list(&self) -> Vec<dbus::ListedModel> {
+        Vec::new()
+    }
+
+    fn describe(&self, name: &str) -> Result<dbus::ModelDescription, ChangeError> {
+        Self::none(name)
+    }
+
+    fn pull(&self, name: &str, _: &Watch) -> Result<String, ChangeError> {
+        Self::none(name)
+    }
+
+    fn import(
+        &self,
+        name: &str,
+        _: HashMap<String, OwnedFd>,
+        _: HashMap<String, String>,
+        _: &Watch,
+    ) -> Result<String, ChangeError> {
+        Self::none(name)
+    }
+
+    fn verify(&self, name: &str, _: &Watch) -> Result<String, ChangeError> {
+        Self::none(name)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), ChangeError> {
+        Self::none(name)
+    }
+
+    fn choose(&self, _: &str) -> Result<(), ChangeError> {
+        Ok(())
+    }
 }

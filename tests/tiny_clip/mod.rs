@@ -22,6 +22,7 @@ pub(crate) fn bundle(image: &Path, text: &Path) -> Bundle {
         name: "tiny".to_owned(),
         description: "a tiny CLIP".to_owned(),
         license: "MIT".to_owned(),
+        source: None,
         precision: "fp32".to_owned(),
         aliases: Vec::new(),
         embedding_dimension: 8,

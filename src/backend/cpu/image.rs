@@ -91,7 +91,7 @@ impl Encode<Pixels> for ImageEncoder {
     }
 }
 
-fn recognise_input(network: &Network, size: usize) -> Result<(NodeId, Axis), BackendError> {
+pub(super) fn recognise_input(network: &Network, size: usize) -> Result<(NodeId, Axis), BackendError> {
     let unsuitable = |what: String| Err(BackendError::Unavailable(what));
     let [input] = network.inputs() else {
         let names: Vec<&str> = network.inputs().iter().map(|input| input.name.as_str()).collect();

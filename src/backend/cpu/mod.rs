@@ -6,6 +6,7 @@
 
 mod framing;
 mod image;
+mod inspect;
 mod network;
 mod text;
 mod threads;
@@ -26,6 +27,8 @@ pub struct CpuOptions {
     /// Keep a second copy of the weights in a faster layout.
     pub prepack_weights: bool,
 }
+
+pub(super) use inspect::inspect;
 
 /// The CPU, on which encoders are opened that share its threads.
 pub(super) struct Cpu {

@@ -128,6 +128,17 @@ impl Network {
         outputs
     }
 
+    /// Components of the likeliest embedding, where the file declares them.
+    pub(super) fn declared_dimension(&self) -> Option<usize> {
+        self.outputs().into_iter().find_map(|id| {
+            let shape = self.model.node_info(id)?.shape()?;
+            match shape.as_slice() {
+                [_, Dimension::Fixed(length)] => Some(*length),
+                _ => None,
+            }
+        })
+    }
+
     /// Runs the network on the pool, and waits.
     pub(super) fn run(
         &self,
