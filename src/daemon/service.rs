@@ -69,6 +69,7 @@ pub(super) async fn run(
     let search_path = arguments.search_path();
     let options = watch::Sender::new(http_options(&settings, &search_path)?);
     let choice = Arc::new(Choice::new(&arguments.state_dir));
+    let choice_of_clients = Arc::clone(&choice);
     let mut settings = settings;
     settings.clip.model = choice.model(&settings.clip.model, &search_path);
     let settings = Arc::new(settings);
@@ -85,7 +86,8 @@ pub(super) async fn run(
     let bus = dbus::serve(&arguments.bus, engine.clone(), limits, reload_requests, Arc::new(models)).await?;
 
     let shutdown = CancellationToken::new();
-    let server = http::Server::new(engine.clone(), options.subscribe());
+    let server = http::Server::new(engine.clone(), options.subscribe())
+        .recording(Arc::new(move |model| choice_of_clients.choose(model)));
     let mut serving = JoinSet::new();
     for listener in listeners {
         let (server, shutdown) = (server.clone(), shutdown.clone());

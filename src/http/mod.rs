@@ -46,3 +46,4 @@ mod use_model;
 pub use options::{ConnectionLimits, Options};
 pub use security::ApiKey;
 pub use server::{Listener, Server};
+pub use use_model::Choose;

@@ -15,7 +15,7 @@ use tokio::sync::{Semaphore, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
-    Options,
+    Choose, Options,
     body::{BodyBudget, BodyLimits},
     classify, embed,
     error::ApiError,
@@ -31,6 +31,7 @@ pub(super) struct Facade {
     /// Of Immich's requests, those whose bodies are held.
     pub(super) predictions: Arc<Semaphore>,
     pub(super) started: Instant,
+    pub(super) choose: Option<Choose>,
     options: watch::Receiver<Arc<Options>>,
 }
 
@@ -44,6 +45,7 @@ impl Facade {
             budget: BodyBudget::new(budget.max(LEAST_BUDGET)),
             predictions: Arc::new(immich::slots()),
             started: Instant::now(),
+            choose: None,
             options,
         }
     }

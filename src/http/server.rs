@@ -33,6 +33,7 @@ use tokio::{
 use tokio_io_timeout::TimeoutStream;
 use tokio_util::{either::Either, sync::CancellationToken};
 
+use super::Choose;
 use super::{
     ConnectionLimits, Options,
     router::{Facade, router},
@@ -81,6 +82,15 @@ impl Server {
         let slots = Arc::new(Semaphore::new(options.borrow().connections.max_open));
         let facade = Facade::new(engine, options);
         Self { router: router(facade.clone()), facade, slots }
+    }
+
+    /// The same server, which has `choose` record the models that its clients choose; without, a choice ends
+    /// with the process.
+    #[must_use]
+    pub fn recording(mut self, choose: Choose) -> Self {
+        self.facade.choose = Some(choose);
+        self.router = router(self.facade.clone());
+        self
     }
 
     /// Serves until `shutdown`, then stops listening, answers what has been asked, and returns.

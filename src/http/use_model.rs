@@ -2,10 +2,14 @@
 //!
 //! On the bus polkit decides about this. A local user must find no way round it here, so a key that the
 //! administrator has marked is needed, and a service without such keys never does it.
+//! As on the bus, the choice outlives a restart.
+
+use std::sync::Arc;
 
 use axum::{
     Json,
     extract::{Request, State},
+    http::StatusCode,
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
@@ -18,6 +22,10 @@ use super::{
     router::Facade,
     security,
 };
+use crate::model::ChangeError;
+
+/// Records that the named model was chosen. May write files.
+pub type Choose = Arc<dyn Fn(&str) -> Result<(), ChangeError> + Send + Sync>;
 
 /// The model to take into service.
 #[derive(ToSchema)]
@@ -45,7 +53,16 @@ pub(super) async fn use_model(State(facade): State<Facade>, request: Request) ->
     let body = payload::receive_json(&facade, request).await?;
     let model = payload::decode_json(body, from_json).await?;
     facade.engine.load_model(&model).await?;
-    let model = facade.engine.status().borrow().model.clone();
+    if let Some(choose) = facade.choose.clone() {
+        let chosen = tokio::task::spawn_blocking({
+            let model = model.clone();
+            move || choose(&model)
+        });
+        chosen.await.map_err(|_| ApiError::internal())?.map_err(|error| {
+            let message = format!("model {model} is in service, but will not be after a restart: {error}");
+            ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "not_recorded", message)
+        })?;
+    }
     Ok(Json(UsedModel { model }).into_response())
 }
 
