@@ -192,6 +192,10 @@ impl Client {
             ureq::Error::HostNotFound => {
                 Broken::For(unreachable(download, "there is no such host; is this machine on the internet?"))
             }
+            ureq::Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => Broken::For(unreachable(
+                download,
+                "its certificate is not trusted; see to the clock and to the package ca-certificates",
+            )),
             ureq::Error::BadUri(_) => Broken::For(unreachable(download, "the address makes no sense")),
             error => Broken::Off(reason(&error)),
         })?;

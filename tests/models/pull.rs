@@ -1,8 +1,11 @@
 //! The pull itself, in this process.
 
 use std::{
-    fs, io,
+    fs,
+    io::{self, BufRead, BufReader, Write},
+    net::TcpListener,
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -289,4 +292,59 @@ fn what_was_broken_off_is_cleared_away_and_a_pull_kept() {
     store.tidy();
     assert!(!store.dir().join(".import").exists());
     assert!(machine.staged("image.onnx.part").exists());
+}
+
+/// The program itself, as the environment of its unit may have it: it asks the proxy, and names what is wrong.
+#[test]
+fn a_proxy_of_the_environment_is_asked() {
+    let proxy = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = proxy.local_addr().unwrap();
+    let asked = std::thread::spawn(move || {
+        let mut lines = Vec::new();
+        // The sizes are asked for first; then one file.
+        for stream in proxy.incoming().flatten() {
+            let mut line = String::new();
+            BufReader::new(&stream).read_line(&mut line).unwrap();
+            (&stream).write_all(b"HTTP/1.1 403 Forbidden\r\nContent-Length: 0\r\n\r\n").unwrap();
+            lines.push(line);
+            if lines.len() == 2 {
+                break;
+            }
+        }
+        lines
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let catalog = folder.path().join("catalog.yaml");
+    let file = |name: &str| format!("{{file: {name}, url: 'https://models.invalid/{name}'}}");
+    fs::write(
+        &catalog,
+        format!(
+            "format: 1\nmodels:\n  m:\n    description: d\n    license: MIT\n    source: s\n    precision: fp32\n    \
+             embedding_dimension: 8\n    image: {{size: 16, fit: crop, mean: [0, 0, 0], std: [1, 1, 1]}}\n    \
+             text: {{context_length: 12, pad: 0, tokenizer: {}}}\n    logit_scale: 100\n    towers: {{image: {{cpu: {}}}, text: {{cpu: {}}}}}\n",
+            file("tokenizer.json"),
+            file("image.onnx"),
+            file("text.onnx"),
+        ),
+    )
+    .unwrap();
+    let mut program = Command::new(env!("CARGO_BIN_EXE_hailo-clip-pull"))
+        .arg("--models")
+        .arg(folder.path().join("models"))
+        .arg("--catalog")
+        .arg(&catalog)
+        .env("HTTPS_PROXY", format!("http://{address}"))
+        .env_remove("NO_PROXY")
+        .env_remove("no_proxy")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut input = program.stdin.take().unwrap();
+    input.write_all(b"{\"name\": \"m\", \"platforms\": [\"cpu\"]}\n").unwrap();
+    let lines = asked.join().unwrap();
+    assert!(lines.iter().all(|line| line.starts_with("CONNECT models.invalid:443")), "{lines:?}");
+    // Nobody is interested any more: it ends by itself.
+    drop(input);
+    program.wait().unwrap();
 }
