@@ -3,7 +3,7 @@
 use std::{
     fs::{self, File},
     io::Read,
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::net::UnixListener},
     path::{Path, PathBuf},
     process::{Command, Output, Stdio},
     sync::{
@@ -275,6 +275,41 @@ async fn a_job_is_an_object_on_the_bus() {
     assert_eq!(said, "hailo-clip: cancelled; nothing was changed\n");
     let (_, state) = busctl(&["get-property", name, object, job, "State"]);
     assert_eq!(state.trim(), "s \"cancelled\"");
+}
+
+/// As under systemd: a socket, and a program for each connection to it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_is_fetched_through_a_socket() {
+    let machine = Machine::new();
+    let socket = machine.folder.path().join("pull.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    let (catalog, store) = (machine.folder.path().join("catalog.yaml"), machine.state().join("models"));
+    let fetching = std::thread::spawn({
+        let catalog = catalog.clone();
+        move || {
+            let (stream, _) = listener.accept().unwrap();
+            let mut program = Command::new(env!("CARGO_BIN_EXE_hailo-clip-pull"));
+            program
+                .arg("--models")
+                .arg(store)
+                .arg("--catalog")
+                .arg(catalog)
+                .args(["--resources", "/nowhere"]);
+            program.stdin(OwnedFd::from(stream.try_clone().unwrap())).stdout(OwnedFd::from(stream));
+            let mut child = program.spawn().unwrap();
+            drop(program);
+            child.wait().unwrap().success()
+        }
+    });
+    let extra = ["--catalog", path(&catalog), "--pull-socket", path(&socket)];
+    let daemon = Daemon::with_state("", &models(), &machine.state(), &extra);
+    let _polkit = Polkit::start(&daemon.bus.address).await;
+    assert!(success(&run(&daemon, &["model", "pull", "other"])).contains("model other is installed"));
+    assert!(fetching.join().unwrap());
+    fs::remove_file(&socket).unwrap();
+    success(&run(&daemon, &["model", "remove", "other"]));
+    let said = failure(&run(&daemon, &["model", "pull", "other"]), 4);
+    assert!(said.contains("the program that fetches models cannot be used"), "{said}");
 }
 
 /// The lines of an interface's element.
