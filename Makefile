@@ -8,7 +8,7 @@ export HAILO_CLIP_VIT_B32 := $(CURDIR)/$(VIT_B32)
 # Tests may fail where they stand.
 TESTS_MAY := -A clippy::unwrap_used -A clippy::cast_possible_truncation
 
-.PHONY: help demo test test-npu loom lint man completions deb apt-repo test-system test-system-kernel test-system-arm64 bench bench-npu npu-simulator npu-eval vit-b32 demo-eval demo-train clean
+.PHONY: help demo test test-npu test-scale-out docs loom lint man completions deb apt-repo test-system test-system-kernel test-system-arm64 bench bench-npu npu-simulator npu-eval vit-b32 demo-eval demo-train clean
 
 help:
 	@echo "make demo        classify sample pictures through every door"
@@ -18,6 +18,8 @@ help:
 	@echo "make bench-npu   how much of a simulated device's rate the service delivers"
 	@echo "make npu-eval    accuracy on simulated devices beside the CPU"
 	@echo "make man         man pages and shell completions"
+	@echo "make docs        docs/configuration.md, from the same sources"
+	@echo "make test-scale-out  two daemons behind HAProxy, in network namespaces (root; part of make test)"
 	@echo "make deb         the Debian package (ARCH=arm64: for the Raspberry Pi)"
 	@echo "make apt-repo    a signed apt repository of the packages that are built"
 	@echo "make test-system the package on a booted Debian, bookworm and trixie; make test-system-kernel, -arm64"
@@ -38,6 +40,12 @@ test: packages-test vit-b32 npu-simulator
 	$(MAKE) test-npu
 	$(CARGO) test --release --test backend_parity -- --ignored
 	$(MAKE) -C crates/hailort-sys/sim check
+	$(MAKE) test-scale-out
+
+# What docs/scale-out.md says. Without root it says loudly that it did nothing.
+test-scale-out: packages-test
+	$(CARGO) build --bins
+	./tests/scale-out target/debug
 
 # The hand-over between HailoRT's callbacks and their waiters, under every interleaving.
 loom: packages-build
@@ -59,6 +67,10 @@ man: packages-build
 	gzip -9n target/man/*
 
 completions: man
+
+# The pages of docs/ that are made of what the programs are made of.
+docs: packages-build
+	$(CARGO) run -p manual -- --docs docs
 
 # target/debian/hailo-clip_VERSION_ARCH.deb. ARCH is this machine's, amd64 or arm64.
 ARCH ?= $(shell dpkg --print-architecture)
