@@ -8,13 +8,19 @@ export HAILO_CLIP_VIT_B32 := $(CURDIR)/$(VIT_B32)
 # Tests may fail where they stand.
 TESTS_MAY := -A clippy::unwrap_used -A clippy::cast_possible_truncation
 
-.PHONY: help demo test test-npu test-scale-out docs loom lint man completions deb apt-repo test-system test-system-kernel test-system-arm64 bench bench-npu npu-simulator npu-eval vit-b32 demo-eval demo-train clean
+# Clients from PyPI that the service is tested with.
+CLIENTS := target/clients
+export HAILO_CLIP_CLIENTS := $(CURDIR)/$(CLIENTS)
+
+.PHONY: help demo test test-clients test-openapi test-npu loom lint man completions deb apt-repo test-system test-system-kernel test-system-arm64 bench bench-npu npu-simulator npu-eval vit-b32 demo-eval demo-train clean
 
 help:
 	@echo "make demo        classify sample pictures through every door"
 	@echo "make test        all tests"
 	@echo "make lint        format, clippy, documentation, dependencies, debian/copyright"
 	@echo "make test-npu    the service's tests on simulated Hailo devices (part of make test)"
+	@echo "make test-clients  OpenAI's client, Immich's and Frigate's requests on the service (part of make test)"
+	@echo "make test-openapi  schemathesis on the service (part of make test)"
 	@echo "make bench-npu   how much of a simulated device's rate the service delivers"
 	@echo "make npu-eval    accuracy on simulated devices beside the CPU"
 	@echo "make man         man pages and shell completions"
@@ -35,12 +41,14 @@ demo: packages-demo
 	$(CARGO) build --release
 	./tools/demo target/release
 
-test: packages-test vit-b32 npu-simulator
+test: packages-test $(CLIENTS)/installed vit-b32 npu-simulator
 	$(CARGO) test --workspace --no-fail-fast
 	$(MAKE) test-npu
 	$(CARGO) test --release --test backend_parity -- --ignored
 	$(MAKE) -C crates/hailort-sys/sim check
 	$(MAKE) test-scale-out
+
+.PHONY: test-scale-out docs
 
 # What docs/scale-out.md says. Without root it says loudly that it did nothing.
 test-scale-out: packages-test
@@ -93,7 +101,7 @@ test-system: deb packages-system
 
 # What only Debian's own kernel enforces, on an emulated machine: AppArmor, networks, devices.
 test-system-kernel: deb packages-system packages-system-kernel
-	./tests/system/run --backend tcg --only '^(15|20|99)'
+	./tests/system/run --backend tcg --only '^(15|20|22|99)'
 
 # The arm64 package on an emulated machine: ten minutes and more.
 test-system-arm64: packages-system
@@ -118,7 +126,7 @@ npu-simulator: packages-test
 	$(MAKE) --no-print-directory -C crates/hailort-sys/sim models
 
 # The service's tests once more, on each simulated device.
-test-npu: npu-simulator
+test-npu: npu-simulator $(CLIENTS)/installed
 	@set -e; for device in hailo8 hailo8l hailo10h; do echo "--- on a simulated $$device"; \
 	    HAILO_CLIP_TEST_DEVICE=$$device $(CARGO) test --no-fail-fast --test service --test dbus_tools --test cli_daemon; done
 
@@ -127,6 +135,19 @@ npu-eval: packages-model npu-simulator
 	$(CARGO) build --release
 	$(PYTHON) models/demo/train/evaluate.py --write target/npu-accuracy
 	./tools/npu-accuracy target/npu-accuracy target/hailort-sim
+
+$(CLIENTS)/installed: tests/clients/requirements.txt | packages-test
+	$(PYTHON) -m venv $(CLIENTS)
+	$(CLIENTS)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+# The service as other programs' clients meet it.
+test-clients: $(CLIENTS)/installed
+	$(CARGO) test --test service -- immich:: llama_cpp:: openai::
+
+# The service held against its own description.
+test-openapi: $(CLIENTS)/installed
+	$(CARGO) test --test service -- openapi::
 
 vit-b32: packages-test
 	@test -e $(VIT_B32)/model.yaml || $(PYTHON) benches/export_vit_b32.py $(VIT_B32)

@@ -88,6 +88,59 @@ async fn a_descriptor_gives_what_the_bytes_give_and_keeps_its_offset() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn statistics_say_what_became_of_the_requests() {
+    let service = Service::with(|settings| settings.performance.max_queue_size = 1, Limits::default()).await;
+    let client = service.client().await;
+    let counts = async || client.call::<HashMap<String, f64>>("Statistics", &()).await.unwrap();
+    let fresh = counts().await;
+    assert!(fresh["uptime_s"] > 0.0);
+    assert!(
+        !["first_answer_ms", "median_answer_ms", "p95_answer_ms"].iter().any(|key| fresh.contains_key(*key))
+    );
+    let numbers = [
+        "requests",
+        "answered",
+        "rejected",
+        "refused",
+        "not_ready",
+        "timed_out",
+        "failed",
+        "text_cache_hits",
+        "text_cache_misses",
+    ];
+    assert!(numbers.iter().all(|key| fresh[*key] == 0.0), "{fresh:?}");
+
+    // Another client's requests count as well.
+    let other = service.client().await;
+    for _ in 0..2 {
+        other.classify(&picture(RED), &COLOURS, Options::new()).await.unwrap();
+    }
+    refusal(other.embed_image(b"no picture").await);
+    service.close_gate();
+    let held = other.start_embed_image(&picture(RED));
+    service.in_flight(1).await;
+    refusal(client.embed_image(&picture(RED)).await);
+    service.open_gate();
+    held.await.unwrap().unwrap();
+    service.gate.send_replace(Gate::Broken);
+    refusal(other.embed_image(&picture(RED)).await);
+    service.close_gate();
+    refusal(client.classify(&picture(RED), &["red"], HashMap::from([("timeout_ms", 1u32.into())])).await);
+    service.open_gate();
+    service.engine.drain(PATIENCE).await;
+    refusal(other.embed_image(&picture(RED)).await);
+
+    let counts = counts().await;
+    let expected = [8.0, 3.0, 1.0, 1.0, 1.0, 1.0, 1.0, 4.0, 3.0];
+    for (key, expected) in numbers.into_iter().zip(expected) {
+        assert_eq!(counts[key], expected, "{key} of {counts:?}");
+    }
+    let [first, median, p95] =
+        ["first_answer_ms", "median_answer_ms", "p95_answer_ms"].map(|key| counts[key]);
+    assert!(first > 0.0 && median > 0.0 && median <= p95, "{counts:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn options_take_effect() {
     let service = Service::start().await;
     let client = service.client().await;

@@ -154,6 +154,7 @@ async fn top_k_is_three_unless_given_and_capped_at_the_prompts() {
         (json!({}), 3),
         (json!({ "top_k": null }), 3),
         (json!({ "top_k": 2 }), 2),
+        (json!({ "top_k": 2.0 }), 2),
         (json!({ "top_k": 400 }), 4),
         (json!({ "top_k": u64::MAX }), 4),
     ] {
@@ -305,7 +306,7 @@ async fn bad_requests_get_the_old_texts_and_the_next_one_is_served() {
 async fn wrong_types_and_ranges_name_their_field() {
     let service = Service::ready().await;
     for (field, values) in [
-        ("top_k", &["0", "-1", "2.5", "3.0", "1e3", "\"3\"", "true", "[]", "99999999999999999999"][..]),
+        ("top_k", &["0", "-1", "2.5", "-3.0", "1e30", "\"3\"", "true", "[]", "99999999999999999999"][..]),
         ("threshold", &["\"0.5\"", "true", "[]", "1e400", "-1e400", "1e39"]),
         ("templates", &["\"a {}\"", "[1]", "{}", "[\"no placeholder\"]", "[\"{} {}\"]"]),
         ("apply_softmax", &["1", "\"true\"", "[]"]),

@@ -44,6 +44,7 @@ fn load(
     Ok(LoadedModel {
         info: ModelInfo {
             name: bundle.name,
+            aliases: bundle.aliases,
             embedding_dimension: bundle.embedding_dimension,
             image_size: bundle.image.size,
             logit_scale: clip.logit_scale.unwrap_or(bundle.logit_scale),

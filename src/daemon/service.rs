@@ -1,12 +1,6 @@
 //! The running service, from the first socket to the last answer.
 
-use std::{
-    fmt::Display,
-    fs, io,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{fmt::Display, fs, io, path::PathBuf, sync::Arc, time::Duration};
 
 use futures_util::StreamExt;
 use thiserror::Error;
@@ -68,7 +62,7 @@ pub(super) async fn run(
     privileges::drop_capabilities()?;
     let addresses: Vec<_> = listeners.iter().filter_map(listener::address).collect();
 
-    let options = watch::Sender::new(http_options(&settings)?);
+    let options = watch::Sender::new(http_options(&settings, &arguments.models)?);
     let settings = Arc::new(settings);
     let host = Host::new(arguments.hardware_root.clone(), arguments.shim_dir.clone());
     let engine = Engine::start(Arc::clone(&settings), loader::loader(arguments.models.clone(), host))?;
@@ -109,7 +103,7 @@ pub(super) async fn run(
 
     let reload = async || {
         notify::reloading();
-        let result = with_more_time(reload(&arguments.config, &engine, &options, log_level)).await;
+        let result = with_more_time(reload(arguments, &engine, &options, log_level)).await;
         notify::ready(&status_line(&engine, &addresses));
         result
     };
@@ -153,7 +147,7 @@ pub(super) async fn run(
 
 /// Puts an edited configuration in force, or logs why not and keeps the old one.
 async fn reload(
-    file: &Path,
+    arguments: &Arguments,
     engine: &Engine,
     options: &watch::Sender<Arc<http::Options>>,
     log_level: &LogLevelHandle,
@@ -161,11 +155,11 @@ async fn reload(
     let kept = |problem: &dyn Display| {
         error!("the configuration was not reloaded, the old one stays in force: {problem}");
     };
-    let loaded = config::load(file).map_err(|errors| {
+    let loaded = config::load(&arguments.config).map_err(|errors| {
         kept(&errors);
         ReloadError::Configuration(without_folders(errors).to_string())
     })?;
-    let new_options = http_options(&loaded.settings).map_err(|problem| {
+    let new_options = http_options(&loaded.settings, &arguments.models).map_err(|problem| {
         kept(&problem);
         ReloadError::Configuration(match problem {
             ServiceError::ApiKeys(ApiKeysError::Unreadable { error, .. }) => {
@@ -199,7 +193,7 @@ fn without_folders(mut errors: ConfigErrors) -> ConfigErrors {
     errors
 }
 
-fn http_options(settings: &Settings) -> Result<Arc<http::Options>, ServiceError> {
+fn http_options(settings: &Settings, models: &[PathBuf]) -> Result<Arc<http::Options>, ServiceError> {
     let keys = match &settings.server.api_keys_file {
         None => Vec::new(),
         Some(file) => {
@@ -213,7 +207,8 @@ fn http_options(settings: &Settings) -> Result<Arc<http::Options>, ServiceError>
         }
     };
     let hostname = nix::unistd::gethostname().map_err(io::Error::from)?.to_string_lossy().into_owned();
-    Ok(Arc::new(http::Options::new(settings, keys, hostname)))
+    let options = http::Options::new(settings, keys, hostname);
+    Ok(Arc::new(http::Options { models: models.to_owned(), ..options }))
 }
 
 /// Does `work` that takes as long as a model takes to load, and keeps systemd from losing patience.

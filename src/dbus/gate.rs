@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use zbus::{
-    Connection,
+    Connection, DBusError,
     message::{Flags, Header},
 };
 
@@ -12,18 +12,36 @@ use super::{
     authority::{Action, Authority},
     callers::Callers,
 };
+use crate::engine::Engine;
 
 /// The way in, the same for all interfaces.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Gate {
+    pub(super) engine: Engine,
     pub(super) callers: Arc<Callers>,
     pub(super) authority: Arc<Authority>,
 }
 
 impl Gate {
     /// Does `work` for the sender of `call`: within its limit, if it may do `action`, and only as long as it
-    /// is there.
+    /// is there. Counts the answer.
     pub(super) async fn answer<T>(
+        &self,
+        action: Action,
+        call: &Header<'_>,
+        connection: &Connection,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let answer = self.answer_uncounted(action, call, connection, work).await;
+        // No other names than those of our methods come here.
+        let method = call.member().map_or("", |member| member.as_str());
+        let error = answer.as_ref().err().map(DBusError::name);
+        let code = error.as_ref().map_or("ok", |name| name.rsplit('.').next().unwrap_or_default());
+        self.engine.statistics().count_answer("dbus", method, code);
+        answer
+    }
+
+    async fn answer_uncounted<T>(
         &self,
         action: Action,
         call: &Header<'_>,

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     clip::Embedding,
-    engine::{Classified, ClassifyRequest, Engine, Timings},
+    engine::{Classified, ClassifyRequest, Engine, Snapshot, Timings},
 };
 
 /// Text and score.
@@ -176,6 +176,22 @@ impl Clip1 {
         self.gate.answer(Action::Classify, &header, connection, work).await
     }
 
+    /// What has been counted since the start, from all clients on D-Bus and HTTP.
+    ///
+    /// uptime_s; requests that came to the engine and what became of them: answered, rejected (bad input),
+    /// refused (the queue was full), not_ready (no model), timed_out, failed; first_answer_ms, with its
+    /// wait for the model, median_answer_ms and p95_answer_ms (of the last 512), absent until there is an
+    /// answer; text_cache_hits, text_cache_misses.
+    #[zbus(out_args("statistics"))]
+    async fn statistics(
+        &self,
+        #[zbus(header)] header: Header<'_>,
+        #[zbus(connection)] connection: &Connection,
+    ) -> Result<BTreeMap<&'static str, f64>, Error> {
+        let work = async { Ok(counts(&self.engine.statistics().snapshot())) };
+        self.gate.answer(Action::Classify, &header, connection, work).await
+    }
+
     /// The version of the service.
     #[zbus(property(emits_changed_signal = "const"))]
     fn version(&self) -> &'static str {
@@ -297,6 +313,33 @@ fn details(classified: &Classified) -> Details {
     details.insert("model", classified.model.to_string().into());
     details.insert("backend", classified.backend.as_str().into());
     details
+}
+
+/// Counts are exact up to 2^53.
+#[allow(clippy::cast_precision_loss, reason = "no service lives to see 2^53 requests")]
+fn counts(snapshot: &Snapshot) -> BTreeMap<&'static str, f64> {
+    let times = [
+        ("first_answer_ms", snapshot.first_answer),
+        ("median_answer_ms", snapshot.median_answer),
+        ("p95_answer_ms", snapshot.p95_answer),
+    ];
+    let times = times.into_iter().filter_map(|(key, time)| Some((key, time?.as_secs_f64() * 1000.0)));
+    [
+        ("requests", snapshot.requests),
+        ("answered", snapshot.answered),
+        ("rejected", snapshot.rejected),
+        ("refused", snapshot.refused),
+        ("not_ready", snapshot.not_ready),
+        ("timed_out", snapshot.timed_out),
+        ("failed", snapshot.failed),
+        ("text_cache_hits", snapshot.text_cache_hits),
+        ("text_cache_misses", snapshot.text_cache_misses),
+    ]
+    .into_iter()
+    .map(|(key, count)| (key, count as f64))
+    .chain(times)
+    .chain([("uptime_s", snapshot.uptime.as_secs_f64())])
+    .collect()
 }
 
 fn components(embedding: &Embedding) -> Vec<f64> {

@@ -119,7 +119,8 @@ pub async fn serve(
     };
     let callers = Arc::new(Callers::new(limits.max_calls_per_caller));
     let authority = Arc::new(Authority::new(patience));
-    let gate = Gate { callers: Arc::clone(&callers), authority: Arc::clone(&authority) };
+    let gate =
+        Gate { engine: engine.clone(), callers: Arc::clone(&callers), authority: Arc::clone(&authority) };
     let mut status = engine.status();
     let announced = StatusProperties::from(&*status.borrow_and_update());
 

@@ -116,6 +116,7 @@ mod tests {
             state: State::Ready,
             loaded: Some(ModelInfo {
                 name: "demo".to_owned(),
+                aliases: Vec::new(),
                 embedding_dimension: 256,
                 image_size: 224,
                 logit_scale: 100.0,

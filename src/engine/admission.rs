@@ -30,6 +30,12 @@ impl Admission {
         admitted.then(|| Permit { in_flight: Arc::clone(&self.in_flight) })
     }
 
+    /// Waits until fewer than `limit` are in flight. Somebody else may take the place first.
+    pub(super) async fn place(&self, limit: usize) {
+        // The sender lives in `self`, so the wait can only end with the condition.
+        let _ = self.in_flight.subscribe().wait_for(|count| *count < limit).await;
+    }
+
     /// Requests in flight.
     pub(super) fn in_flight(&self) -> usize {
         *self.in_flight.borrow()

@@ -13,6 +13,7 @@ use thiserror::Error;
 use tracing::{error, info};
 
 use super::{
+    Statistics,
     model::Model,
     queue::{DeviceQueue, ImageJob, TextJob, Work},
     text_cache::Claim,
@@ -123,7 +124,7 @@ impl Installed {
 }
 
 /// The body of a device thread; returns when the queue is closed.
-pub(super) fn run(queue: &DeviceQueue) {
+pub(super) fn run(queue: &DeviceQueue, statistics: &Statistics) {
     loop {
         match queue.next() {
             Work::Stale(images, texts) => {
@@ -131,12 +132,14 @@ pub(super) fn run(queue: &DeviceQueue) {
                 texts.into_iter().for_each(|job| job.claim.fulfil(Err(DeviceError::Stale)));
             }
             Work::Images(batch, installed, jobs) => {
+                statistics.image_batch(jobs.len());
                 let (inputs, results): (Vec<_>, Vec<_>) =
                     jobs.into_iter().map(|ImageJob { pixels, result, .. }| (pixels, result)).unzip();
                 run_batch(queue, &installed, &inputs, results, |b, i| b.embed_images(i), answer_image);
                 queue.finished(batch);
             }
             Work::Texts(batch, installed, jobs) => {
+                statistics.text_batch(jobs.len());
                 let (inputs, claims): (Vec<_>, Vec<_>) =
                     jobs.into_iter().map(|TextJob { tokens, claim, .. }| (tokens, claim)).unzip();
                 run_batch(queue, &installed, &inputs, claims, |b, i| b.embed_texts(i), Claim::fulfil);

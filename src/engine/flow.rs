@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     backend::BackendError,
-    clip::{Embedding, ImageError, ImageLimits, Picture, Pixels, PromptTemplate},
+    clip::{Embedding, ImageError, ImageLimits, Picture, Pixels, PromptTemplate, TokenizerError},
     config::Settings,
 };
 
@@ -183,6 +183,16 @@ impl Engine {
         Ok(EncodedTexts { embeddings, ..encoded })
     }
 
+    /// How many tokens the encoder reads of these texts.
+    pub(super) async fn count_tokens(&self, model: &Arc<Model>, texts: &[String]) -> Result<usize, Abort> {
+        let (model, texts) = (Arc::clone(model), texts.to_vec());
+        let count = move || {
+            texts.iter().map(|text| Ok(model.tokenizer.encode(text)?.ids().len())).sum::<Result<usize, _>>()
+        };
+        unless_panicked(tokio::task::spawn_blocking(count).await)?
+            .map_err(|error: TokenizerError| EngineError::InvalidArgument(error.to_string()).into())
+    }
+
     /// The embedding of each text: from the cache, from a request that is encoding it, or encoded now.
     pub(super) async fn encode_texts(
         &self,
@@ -202,6 +212,7 @@ impl Engine {
                 }
             })
             .collect();
+        self.shared.statistics.looked_up(texts.len() - claims.len(), claims.len());
         if !claims.is_empty() {
             let tokenized = tokio::task::spawn_blocking({
                 let model = Arc::clone(model);

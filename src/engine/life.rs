@@ -10,7 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use tracing::{error, info, warn};
 
 use super::{
-    Engine, EngineError, Loader, Shared, State, Status, Tuning,
+    Engine, EngineError, Loader, Shared, State, Statistics, Status, Tuning,
     admission::Admission,
     device::{self, Installed, Limits},
     health,
@@ -47,6 +47,7 @@ impl Engine {
             status: watch::Sender::new(status),
             health: watch::Sender::new(None),
             recovery: watch::Sender::new(Recovery::Idle),
+            statistics: Arc::new(Statistics::new()),
             loader,
             loading: tokio::sync::Mutex::new(()),
         });
@@ -221,8 +222,10 @@ impl Shared {
     fn ensure_device_threads(&self, count: usize) -> std::io::Result<()> {
         let mut running = self.device_threads.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         while *running < count {
-            let queue = Arc::clone(&self.device);
-            std::thread::Builder::new().name("device".into()).spawn(move || device::run(&queue))?;
+            let (queue, statistics) = (Arc::clone(&self.device), Arc::clone(&self.statistics));
+            std::thread::Builder::new()
+                .name("device".into())
+                .spawn(move || device::run(&queue, &statistics))?;
             *running += 1;
         }
         Ok(())

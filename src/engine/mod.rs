@@ -13,18 +13,21 @@ mod flow;
 mod health;
 mod life;
 mod model;
+mod operations;
 mod queue;
 mod recovery;
 mod request;
+mod statistics;
 mod status;
 mod text_cache;
 mod validate;
 
 pub use model::{LoadedModel, Loader};
 pub use request::{
-    Classified, ClassifyOptions, ClassifyRequest, EmbeddedImage, EmbeddedTexts, EngineError, ScoredPrompt,
-    Timings,
+    Classified, ClassifyOptions, ClassifyRequest, EmbedOptions, EmbeddedImage, EmbeddedTexts, EngineError,
+    ScoredPrompt, Timings,
 };
+pub use statistics::{Snapshot, Statistics};
 pub use status::{ModelInfo, State, Status};
 pub use validate::{MAX_PROMPTS, MAX_TEXT_BYTES, MAX_TEXTS};
 
@@ -42,8 +45,9 @@ use self::{
     model::Model,
     queue::DeviceQueue,
     recovery::Recovery,
+    statistics::Operation,
 };
-use crate::{backend::Health, clip, config::Settings};
+use crate::{backend::Health, config::Settings};
 
 /// Handle to the engine; clones share it. Must be used within a Tokio runtime.
 #[derive(Clone)]
@@ -63,6 +67,7 @@ struct Shared {
     /// The last reading of the device's sensors.
     health: watch::Sender<Option<Health>>,
     recovery: watch::Sender<Recovery>,
+    statistics: Arc<Statistics>,
     loader: Loader,
     /// One model is loaded at a time.
     loading: tokio::sync::Mutex<()>,
@@ -80,43 +85,7 @@ impl Engine {
     /// # Errors
     /// [`EngineError`]; nothing of a failed request is left behind.
     pub async fn classify(&self, request: ClassifyRequest) -> Result<Classified, EngineError> {
-        let accepted = self.admit()?;
-        let ClassifyRequest { image, prompts, options } = &request;
-        validate::classify(prompts, options)?;
-        let since = accepted.since;
-        self.within_deadline(&accepted, options.timeout, move |model, settings| async move {
-            let texts = self.encode_ensemble(&model, prompts, &options.templates);
-            let (image, texts) = tokio::try_join!(self.encode_image(&model, &settings, image), texts)?;
-            let scoring_starts = Instant::now();
-            let scoring = clip::Scoring {
-                logit_scale: options.logit_scale.unwrap_or(model.info.logit_scale),
-                logit_bias: model.logit_bias,
-                apply_softmax: options.apply_softmax.unwrap_or(settings.clip.apply_softmax),
-            };
-            let selection = clip::Selection {
-                top_k: options.top_k.unwrap_or(prompts.len()),
-                threshold: options.threshold.unwrap_or(f32::NEG_INFINITY),
-            };
-            let ranked = clip::classify(&image.embedding, &texts.embeddings, &scoring, &selection)
-                .map_err(|error| EngineError::BackendFailed(error.to_string()))?;
-            let classifications = ranked
-                .into_iter()
-                .map(|c| ScoredPrompt { text: prompts[c.prompt].clone(), score: c.score, cosine: c.cosine })
-                .collect();
-            let timings = Timings {
-                text: texts.text,
-                score: scoring_starts.elapsed(),
-                total: since.elapsed(),
-                ..image.timings
-            };
-            Ok(Classified {
-                classifications,
-                model: Arc::clone(&model.name),
-                backend: model.description.kind,
-                timings,
-            })
-        })
-        .await
+        self.counted(Operation::Classify, |answer| &answer.timings, self.classify_now(&request)).await
     }
 
     /// Embeds a picture; `timeout` can only shorten the configured deadline.
@@ -128,23 +97,23 @@ impl Engine {
         image: Bytes,
         timeout: Option<Duration>,
     ) -> Result<EmbeddedImage, EngineError> {
-        let accepted = self.admit()?;
-        let (since, image) = (accepted.since, &image);
-        self.within_deadline(&accepted, timeout, move |model, settings| async move {
-            let encoded = self.encode_image(&model, &settings, image).await?;
-            Ok(EmbeddedImage {
-                embedding: encoded.embedding,
-                width: encoded.width,
-                height: encoded.height,
-                model: Arc::clone(&model.name),
-                backend: model.description.kind,
-                timings: Timings { total: since.elapsed(), ..encoded.timings },
-            })
-        })
-        .await
+        self.embed_image_with(image, &EmbedOptions { timeout, ..EmbedOptions::default() }).await
     }
 
-    /// Embeds texts, in order.
+    /// Embeds a picture.
+    ///
+    /// # Errors
+    /// As [`classify`](Self::classify).
+    pub async fn embed_image_with(
+        &self,
+        image: Bytes,
+        options: &EmbedOptions,
+    ) -> Result<EmbeddedImage, EngineError> {
+        let work = self.embed_image_now(&image, options);
+        self.counted(Operation::EmbedImage, |answer| &answer.timings, work).await
+    }
+
+    /// Embeds texts, in order; `timeout` can only shorten the configured deadline.
     ///
     /// # Errors
     /// As [`classify`](Self::classify).
@@ -153,24 +122,26 @@ impl Engine {
         texts: Vec<String>,
         timeout: Option<Duration>,
     ) -> Result<EmbeddedTexts, EngineError> {
-        let accepted = self.admit()?;
-        validate::texts(&texts)?;
-        let (since, texts) = (accepted.since, &texts);
-        self.within_deadline(&accepted, timeout, move |model, _| async move {
-            let encoded = self.encode_texts(&model, texts).await?;
-            Ok(EmbeddedTexts {
-                embeddings: encoded.embeddings,
-                model: Arc::clone(&model.name),
-                backend: model.description.kind,
-                timings: Timings {
-                    queue: encoded.queue,
-                    text: encoded.text,
-                    total: since.elapsed(),
-                    ..Timings::default()
-                },
-            })
-        })
-        .await
+        self.embed_texts_with(texts, &EmbedOptions { timeout, ..EmbedOptions::default() }).await
+    }
+
+    /// Embeds texts, in order.
+    ///
+    /// # Errors
+    /// As [`classify`](Self::classify).
+    pub async fn embed_texts_with(
+        &self,
+        texts: Vec<String>,
+        options: &EmbedOptions,
+    ) -> Result<EmbeddedTexts, EngineError> {
+        let work = self.embed_texts_now(&texts, options);
+        self.counted(Operation::EmbedTexts, |answer| &answer.timings, work).await
+    }
+
+    /// What has been counted since the start.
+    #[must_use]
+    pub fn statistics(&self) -> &Statistics {
+        &self.shared.statistics
     }
 
     /// The current state; the receiver learns of every change.
@@ -221,6 +192,20 @@ impl Engine {
         Arc::clone(&self.shared.tuning.load().settings)
     }
 
+    /// Does a request and counts what becomes of it.
+    async fn counted<T>(
+        &self,
+        operation: Operation,
+        timings: fn(&T) -> &Timings,
+        work: impl Future<Output = Result<T, EngineError>>,
+    ) -> Result<T, EngineError> {
+        let statistics = &self.shared.statistics;
+        statistics.begun();
+        let answer = work.await;
+        statistics.ended(operation, answer.as_ref().map(timings));
+        answer
+    }
+
     fn admit(&self) -> Result<Accepted, EngineError> {
         let state = self.shared.status.borrow().state;
         if !state.serves() && !state.is_starting() {
@@ -230,6 +215,25 @@ impl Engine {
         let permit =
             self.shared.admission.admit(max_queue_size).ok_or(EngineError::QueueFull { max_queue_size })?;
         Ok(Accepted { since: Instant::now(), _permit: permit })
+    }
+
+    /// As [`admit`](Self::admit), but a full queue is waited for, if the options say so.
+    async fn admit_with(&self, options: &EmbedOptions) -> Result<Accepted, EngineError> {
+        let since = Instant::now();
+        let limit = self.settings().performance.request_timeout;
+        let limit = options.timeout.map_or(limit, |timeout| timeout.min(limit));
+        loop {
+            match self.admit() {
+                Err(EngineError::QueueFull { max_queue_size }) if options.wait_for_place => {
+                    let place = self.shared.admission.place(max_queue_size);
+                    if tokio::time::timeout_at((since + limit).into(), place).await.is_err() {
+                        return Err(EngineError::QueueFull { max_queue_size });
+                    }
+                }
+                // The wait counts as part of the request.
+                admitted => return admitted.map(|accepted| Accepted { since, ..accepted }),
+            }
+        }
     }
 
     fn refusal(&self) -> EngineError {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{ModelInfo, text_cache::TextCache};
+use super::{EngineError, ModelInfo, text_cache::TextCache};
 use crate::{
     backend::{Backend, BackendError, Degraded, Description},
     clip::{ImageSpec, Pixels, Tokenizer},
@@ -71,5 +71,20 @@ impl Model {
             texts: TextCache::new(cache_entries),
         };
         (Arc::new(model), backend)
+    }
+
+    /// Makes sure that this is the model that a caller wants vectors of, if it wants those of one alone.
+    pub(super) fn require(&self, name: Option<&str>) -> Result<(), EngineError> {
+        let names = || std::iter::once(&self.info.name).chain(&self.info.aliases);
+        match name {
+            Some(name) if !names().any(|known| known == name) => {
+                let known: Vec<_> = names().map(String::as_str).collect();
+                Err(EngineError::NoSuchModel(format!(
+                    "the model {name:?} is not in service here, only {}",
+                    known.join(", ")
+                )))
+            }
+            _ => Ok(()),
+        }
     }
 }

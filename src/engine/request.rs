@@ -39,6 +39,19 @@ pub struct ClassifyOptions {
     pub timeout: Option<Duration>,
 }
 
+/// What a caller of an embedding may choose.
+#[derive(Clone, Debug, Default)]
+pub struct EmbedOptions {
+    /// Shortens the configured deadline, never extends it.
+    pub timeout: Option<Duration>,
+    /// The only model that may answer, by its name or an alias; `None`: whichever is in service.
+    pub model: Option<String>,
+    /// Wait for a place in a full queue instead of being refused, up to the deadline.
+    pub wait_for_place: bool,
+    /// Count the texts' tokens.
+    pub count_tokens: bool,
+}
+
 /// Answer to a [`ClassifyRequest`].
 #[derive(Clone, Debug)]
 pub struct Classified {
@@ -85,6 +98,8 @@ pub struct EmbeddedImage {
 pub struct EmbeddedTexts {
     /// One for each text, in order.
     pub embeddings: Vec<Embedding>,
+    /// What the encoder reads of all texts together, if that was asked for.
+    pub tokens: Option<usize>,
     /// Name of the model that answered.
     pub model: Arc<str>,
     /// Where it ran.

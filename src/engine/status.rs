@@ -21,6 +21,10 @@ pub enum State {
 }
 
 impl State {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Starting, Self::Loading, Self::Ready, Self::Degraded, Self::Failed, Self::Draining];
+
     /// The name used in every interface.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -81,6 +85,8 @@ impl Status {
 pub struct ModelInfo {
     /// Name of the bundle.
     pub name: String,
+    /// Names of the same vectors elsewhere, such as `ViT-B-32__openai`.
+    pub aliases: Vec<String>,
     /// Components of an embedding.
     pub embedding_dimension: usize,
     /// Side of the encoder's square, in pixels.

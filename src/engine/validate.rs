@@ -1,5 +1,7 @@
 //! Limits on what a caller may ask for, the same for every facade.
 
+use std::time::Duration;
+
 use super::{ClassifyOptions, EngineError};
 
 /// Most prompts of one classification, and most texts of one embedding request.
@@ -27,7 +29,12 @@ pub(super) fn classify(prompts: &[String], options: &ClassifyOptions) -> Result<
     if options.logit_scale.is_some_and(|scale| !(scale.is_finite() && scale > 0.0)) {
         return invalid("logit_scale must be a positive, finite number".into());
     }
-    if options.timeout.is_some_and(|timeout| timeout.is_zero()) {
+    timeout(options.timeout)
+}
+
+/// Checks a deadline.
+pub(super) fn timeout(timeout: Option<Duration>) -> Result<(), EngineError> {
+    if timeout.is_some_and(|timeout| timeout.is_zero()) {
         return invalid("timeout_ms must be at least 1".into());
     }
     Ok(())

@@ -9,6 +9,7 @@ use axum::{
 };
 use serde::Serialize;
 use thiserror::Error;
+use utoipa::ToSchema;
 
 use crate::engine::{EngineError, State};
 
@@ -20,21 +21,43 @@ pub(super) struct ApiError {
     code: &'static str,
     message: Cow<'static, str>,
     retry_after: Option<Duration>,
+    /// The parameter that is at fault, for interfaces that tell it apart.
+    param: Option<&'static str>,
 }
 
-#[derive(Serialize)]
-struct ErrorBody<'a> {
+/// An error.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ErrorBody<'a> {
+    /// What failed, for people.
     error: &'a str,
+    /// Stable, for programs.
     code: &'static str,
 }
 
 impl ApiError {
     pub(super) fn new(status: StatusCode, code: &'static str, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, message: message.into(), retry_after: None }
+        Self { status, code, message: message.into(), retry_after: None, param: None }
     }
 
     fn retry_after(self, delay: Duration) -> Self {
         Self { retry_after: Some(delay), ..self }
+    }
+
+    /// Names the parameter that is at fault.
+    pub(super) fn about(self, param: &'static str) -> Self {
+        Self { param: Some(param), ..self }
+    }
+
+    pub(super) fn status(&self) -> StatusCode {
+        self.status
+    }
+
+    pub(super) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    pub(super) fn param(&self) -> Option<&'static str> {
+        self.param
     }
 
     /// A parameter has the wrong type or is out of range; the message names it.
@@ -90,6 +113,16 @@ impl ApiError {
             StatusCode::SERVICE_UNAVAILABLE,
             "busy",
             "Too many large requests are being received; try again shortly",
+        )
+        .retry_after(Duration::from_secs(1))
+    }
+
+    /// A request's pictures would have come from two models.
+    pub(super) fn model_replaced() -> Self {
+        Self::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "not_ready",
+            "The model was replaced while the request was served; send it again",
         )
         .retry_after(Duration::from_secs(1))
     }
@@ -160,6 +193,8 @@ impl IntoResponse for ApiError {
         if self.status == StatusCode::UNAUTHORIZED {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
+        // For routes whose clients read errors in another form.
+        response.extensions_mut().insert(self);
         response
     }
 }

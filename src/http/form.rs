@@ -43,8 +43,17 @@ impl Form {
     /// # Errors
     /// The query is not UTF-8.
     pub(super) fn from_raw(image: Bytes, query: Option<&str>) -> Result<Self, ApiError> {
-        let mut form = Self { image: Some(image), values: Vec::new() };
-        for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+        let form = Self::from_urlencoded(query.unwrap_or_default().as_bytes())?;
+        Ok(Self { image: Some(image), ..form })
+    }
+
+    /// Values alone.
+    ///
+    /// # Errors
+    /// They are not UTF-8.
+    pub(super) fn from_urlencoded(values: &[u8]) -> Result<Self, ApiError> {
+        let mut form = Self::default();
+        for (name, value) in form_urlencoded::parse(values) {
             // What was no UTF-8 has been replaced by then.
             let is_utf8 = !value.contains(char::REPLACEMENT_CHARACTER);
             form.push(name.into_owned(), is_utf8.then(|| value.into_owned()).ok_or(()))?;
@@ -94,7 +103,7 @@ impl Form {
     }
 
     /// The last value of this name, unless it was left empty.
-    fn value(&self, name: &str) -> Option<&str> {
+    pub(super) fn value(&self, name: &str) -> Option<&str> {
         let (_, value) = self.values.iter().rfind(|(key, _)| key == name)?;
         Some(value.as_str()).filter(|value| !value.is_empty())
     }

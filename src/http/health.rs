@@ -7,12 +7,18 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use super::{error::ApiError, router::Facade};
+use super::{
+    error::{ApiError, ErrorBody},
+    router::Facade,
+};
 use crate::engine::{self, EngineError};
 
-#[derive(Serialize)]
-struct Health {
+/// The state of the service.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Health {
+    /// `healthy`, `starting`, `unhealthy` or `draining`
     status: &'static str,
     service: &'static str,
     model_loaded: bool,
@@ -21,16 +27,19 @@ struct Health {
     backend: Option<&'static str>,
     /// The NPU, where one is in use.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     device: Option<Device>,
     version: &'static str,
     uptime_s: u64,
     /// Why the service is degraded or failed.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
     error: Option<String>,
 }
 
-#[derive(Serialize)]
-struct Device {
+/// An NPU and its software.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Device {
     architecture: String,
     firmware: String,
     library: String,
@@ -39,12 +48,18 @@ struct Device {
     throttled: Option<bool>,
 }
 
-#[derive(Serialize)]
-struct Check {
+/// A sign of life.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Check {
     status: &'static str,
 }
 
-/// `GET /health`
+/// The state of the service and its model.
+#[utoipa::path(get, path = "/health", tag = "service", responses(
+    (status = 200, description = "Requests are served, or will be once the model is loaded.", body = Health),
+    (status = 503, description = "Requests are not served.", body = Health),
+    (status = "4XX", description = "The request cannot be served.", body = ErrorBody),
+))]
 pub(super) async fn health(State(facade): State<Facade>) -> Response {
     let engine::Status { state, model, loaded, backend, error } = facade.engine.status().borrow().clone();
     let (code, status) = match state {
@@ -78,12 +93,21 @@ pub(super) async fn health(State(facade): State<Facade>) -> Response {
     (code, Json(body)).into_response()
 }
 
-/// `GET /health/live`: the process answers.
+/// The process answers.
+#[utoipa::path(get, path = "/health/live", tag = "service", responses(
+    (status = 200, description = "It does.", body = Check),
+    (status = "4XX", description = "The request cannot be served.", body = ErrorBody),
+))]
 pub(super) async fn live() -> impl IntoResponse {
     Json(Check { status: "alive" })
 }
 
-/// `GET /health/ready`: a request would be served.
+/// A request would be served.
+#[utoipa::path(get, path = "/health/ready", tag = "service", responses(
+    (status = 200, description = "It would.", body = Check),
+    (status = 503, description = "It would not.", body = ErrorBody),
+    (status = "4XX", description = "The request cannot be served.", body = ErrorBody),
+))]
 pub(super) async fn ready(State(facade): State<Facade>) -> Result<impl IntoResponse, ApiError> {
     let status = facade.engine.status().borrow().clone();
     if status.state.serves() {

@@ -42,28 +42,13 @@ pub(super) struct JsonFields<'a> {
 struct Text<'a>(#[serde(borrow)] Cow<'a, str>);
 
 impl<'a> JsonFields<'a> {
-    /// Finds the fields; `None` if there is nothing in the body, not even in its object.
+    /// As [`object`].
     ///
     /// # Errors
-    /// Not UTF-8, not JSON, not an object, or a field twice.
+    /// As [`object`].
     pub(super) fn parse(body: &'a [u8]) -> Result<Option<Self>, ApiError> {
-        let body = std::str::from_utf8(body)
-            .map_err(|_| ApiError::invalid_json("The JSON body is not valid UTF-8"))?
-            .trim_ascii();
-        if body.is_empty() || body == "null" || is_empty_object(body) {
-            return Ok(None);
-        }
-        let fields = serde_json::from_str(body).map_err(|error| {
-            if error.is_data() && !body.starts_with('{') {
-                ApiError::invalid_json("The JSON body must be an object")
-            } else {
-                // Syntax and duplicate fields: the message holds nothing of the body but its position.
-                ApiError::invalid_json(format!("Invalid JSON body: {error}"))
-            }
-        })?;
-        Ok(Some(fields))
+        object(body)
     }
-
     /// A call of `/v1/classify`, checked in the old service's order: picture, prompts, options.
     ///
     /// # Errors
@@ -113,6 +98,28 @@ impl<'a> JsonFields<'a> {
     pub(super) fn timeout(&self) -> Result<Option<Duration>, ApiError> {
         parameters::timeout(self.timeout_ms.map(RawValue::get))
     }
+}
+
+/// Finds the fields of a body; `None` if there is nothing in it, not even in its object.
+///
+/// # Errors
+/// Not UTF-8, not JSON, not an object, or a field twice.
+pub(super) fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<Option<T>, ApiError> {
+    let body = std::str::from_utf8(body)
+        .map_err(|_| ApiError::invalid_json("The JSON body is not valid UTF-8"))?
+        .trim_ascii();
+    if body.is_empty() || body == "null" || is_empty_object(body) {
+        return Ok(None);
+    }
+    let fields = serde_json::from_str(body).map_err(|error| {
+        if error.is_data() && !body.starts_with('{') {
+            ApiError::invalid_json("The JSON body must be an object")
+        } else {
+            // Syntax and duplicate fields: the message holds nothing of the body but its position.
+            ApiError::invalid_json(format!("Invalid JSON body: {error}"))
+        }
+    })?;
+    Ok(Some(fields))
 }
 
 fn is_empty_object(json: &str) -> bool {

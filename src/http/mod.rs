@@ -1,4 +1,5 @@
-//! The HTTP facade: the contract of the Python service that this one replaces, and nothing else yet.
+//! The HTTP facade: the contract of the Python service that this one replaces, and beside it those that
+//! photo software, monitoring and OpenAI's clients know.
 //!
 //! | job | module |
 //! |---|---|
@@ -6,7 +7,8 @@
 //! | who may ask | `security` |
 //! | bodies and their limits | `body`, `payload` |
 //! | wire formats | `json`, `form`, `image_field`, `parameters` |
-//! | endpoints | `classify`, `embed`, `health`, `index` |
+//! | endpoints | `classify`, `embed`, `health`, `index`, `metrics`, `openapi` |
+//! | other interfaces | `immich`, `openai`, `models`, `llama_cpp`, `pictures` |
 //! | errors | `error` |
 //!
 //! A handler decodes its request, makes one call to the engine and encodes the answer. What an argument
@@ -20,11 +22,18 @@ mod error;
 mod form;
 mod health;
 mod image_field;
+mod immich;
 mod index;
 mod json;
+mod llama_cpp;
+mod metrics;
+mod models;
+mod openai;
+mod openapi;
 mod options;
 mod parameters;
 mod payload;
+mod pictures;
 mod router;
 mod security;
 mod server;

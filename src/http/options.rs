@@ -1,6 +1,6 @@
 //! What the configuration says about this facade.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use super::ApiKey;
 use crate::config::Settings;
@@ -18,6 +18,8 @@ pub struct Options {
     pub allowed_hosts: Vec<String>,
     /// The machine's own name.
     pub hostname: String,
+    /// Folders in which models are installed.
+    pub models: Vec<PathBuf>,
     /// How long, and how often at a time, a client may hold a connection.
     pub connections: ConnectionLimits,
 }
@@ -49,6 +51,7 @@ impl Options {
             api_keys,
             allowed_hosts: settings.server.allowed_hosts.clone(),
             hostname,
+            models: Vec::new(),
             connections: ConnectionLimits::default(),
         }
     }

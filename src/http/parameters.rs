@@ -17,6 +17,9 @@ use crate::{
 const DEFAULT_TOP_K: usize = 3;
 const DEFAULT_THRESHOLD: f32 = 0.0;
 
+/// Far beyond every cosine, probability and logit scale, and exact in decimal.
+const LARGEST_NUMBER: f64 = 1e9;
+
 /// A classification's options, each as JSON, unless it is absent.
 #[derive(Default)]
 pub(super) struct OptionTexts<'a> {
@@ -38,15 +41,15 @@ impl OptionTexts<'_> {
             .map(|template| PromptTemplate::parse(template))
             .collect::<Result<_, _>>()
             .map_err(|error| ApiError::invalid_argument(format!("Invalid 'templates': {error}")))?;
-        let top_k: Option<u64> = value("top_k", self.top_k, "an integer, at least 1")?;
-        let threshold = value("threshold", self.threshold, "a number")?;
+        let top_k: Option<Integer> = value("top_k", self.top_k, "an integer, at least 1")?;
+        let threshold = number("threshold", self.threshold, "a number")?;
         Ok(ClassifyOptions {
             // More than there can be prompts is as good as all of them.
-            top_k: Some(top_k.map_or(DEFAULT_TOP_K, |k| usize::try_from(k).unwrap_or(usize::MAX))),
+            top_k: Some(top_k.map_or(DEFAULT_TOP_K, |k| usize::try_from(k.0).unwrap_or(usize::MAX))),
             threshold: Some(threshold.unwrap_or(DEFAULT_THRESHOLD)),
             templates,
             apply_softmax: value("apply_softmax", self.apply_softmax, "true or false")?,
-            logit_scale: value("logit_scale", self.logit_scale, "a positive number")?,
+            logit_scale: number("logit_scale", self.logit_scale, "a positive number")?,
             timeout: timeout(self.timeout_ms)?,
         })
     }
@@ -54,7 +57,42 @@ impl OptionTexts<'_> {
 
 /// `timeout_ms`
 pub(super) fn timeout(text: Option<&str>) -> Result<Option<Duration>, ApiError> {
-    Ok(value("timeout_ms", text, "an integer, at least 1")?.map(Duration::from_millis))
+    let timeout: Option<Integer> = value("timeout_ms", text, "an integer, at least 1")?;
+    Ok(timeout.map(|Integer(milliseconds)| Duration::from_millis(milliseconds)))
+}
+
+/// An integer that is not negative. JSON makes no difference between 3 and 3.0.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq)]
+#[serde(try_from = "serde_json::Number")]
+pub(super) struct Integer(pub(super) u64);
+
+impl TryFrom<serde_json::Number> for Integer {
+    type Error = &'static str;
+
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an integer within the range")]
+    fn try_from(number: serde_json::Number) -> Result<Self, Self::Error> {
+        const TWO_TO_THE_64TH: f64 = 18_446_744_073_709_551_616.0;
+        let float = || {
+            let in_range = |float: &f64| float.fract() == 0.0 && (0.0..TWO_TO_THE_64TH).contains(float);
+            number.as_f64().filter(in_range).map(|float| float as u64)
+        };
+        number.as_u64().or_else(float).map(Self).ok_or("not an integer")
+    }
+}
+
+/// A number as JSON has them, which are twice as wide as ours. What is too large for us is refused; what is
+/// too small to tell from zero is not zero.
+fn number(name: &str, text: Option<&str>, expected: &str) -> Result<Option<f32>, ApiError> {
+    let Some(number) = value::<f64>(name, text, expected)? else { return Ok(None) };
+    if number.abs() > LARGEST_NUMBER {
+        return Err(ApiError::invalid_argument(format!(
+            "'{name}' must be {expected}, at most {LARGEST_NUMBER}"
+        )));
+    }
+    #[allow(clippy::cast_possible_truncation, reason = "within the range of f32")]
+    let narrow = number as f32;
+    let vanished = narrow == 0.0 && number != 0.0;
+    Ok(Some(if vanished { f32::MIN_POSITIVE.copysign(narrow) } else { narrow }))
 }
 
 fn value<T: DeserializeOwned>(name: &str, text: Option<&str>, expected: &str) -> Result<Option<T>, ApiError> {
@@ -94,6 +132,11 @@ impl Texts {
     /// The prompt templates, if any.
     pub(super) fn into_templates(self) -> Result<Vec<String>, ApiError> {
         self.limited("templates", MAX_TEXTS)
+    }
+
+    /// Texts to embed, perhaps none.
+    pub(super) fn into_texts(self, name: &str) -> Result<Vec<String>, ApiError> {
+        self.limited(name, MAX_PROMPTS)
     }
 
     fn limited(self, name: &str, limit: usize) -> Result<Vec<String>, ApiError> {

@@ -4,14 +4,14 @@ use std::{sync::Arc, time::Instant};
 
 use axum::{
     Router,
-    body::HttpBody,
-    extract::Request,
+    body::{Body, HttpBody},
+    extract::{MatchedPath, Request, State},
     http::{HeaderValue, StatusCode, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tower_http::catch_panic::CatchPanicLayer;
 
 use super::{
@@ -19,7 +19,7 @@ use super::{
     body::{BodyBudget, BodyLimits},
     classify, embed,
     error::ApiError,
-    health, index, security,
+    health, immich, index, llama_cpp, metrics, models, openai, openapi, security,
 };
 use crate::engine::Engine;
 
@@ -28,6 +28,8 @@ use crate::engine::Engine;
 pub(super) struct Facade {
     pub(super) engine: Engine,
     pub(super) budget: BodyBudget,
+    /// Of Immich's requests, those whose bodies are held.
+    pub(super) predictions: Arc<Semaphore>,
     pub(super) started: Instant,
     options: watch::Receiver<Arc<Options>>,
 }
@@ -37,7 +39,13 @@ impl Facade {
         const LEAST_BUDGET: usize = 64 << 20;
         const LARGEST_BODIES_AT_A_TIME: usize = 4;
         let budget = options.borrow().max_body_bytes.saturating_mul(LARGEST_BODIES_AT_A_TIME);
-        Self { engine, budget: BodyBudget::new(budget.max(LEAST_BUDGET)), started: Instant::now(), options }
+        Self {
+            engine,
+            budget: BodyBudget::new(budget.max(LEAST_BUDGET)),
+            predictions: Arc::new(immich::slots()),
+            started: Instant::now(),
+            options,
+        }
     }
 
     /// The options in force.
@@ -59,9 +67,18 @@ pub(super) fn router(facade: Facade) -> Router {
     let open = Router::new()
         .route("/health", get(health::health))
         .route("/health/live", get(health::live))
-        .route("/health/ready", get(health::ready));
+        .route("/health/ready", get(health::ready))
+        .route("/ping", get(immich::ping));
     let guarded = Router::new()
         .route("/", get(index::index))
+        .route("/openapi.json", get(openapi::openapi))
+        .route("/metrics", get(metrics::metrics))
+        .route("/predict", post(immich::predict))
+        .route("/embeddings", post(llama_cpp::embeddings))
+        .route("/props", get(llama_cpp::props))
+        .route("/v1/embeddings", post(openai::embeddings))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{model}", get(models::show))
         .route("/v1/classify", post(classify::classify))
         .route("/v1/embed/image", post(embed::image))
         .route("/v1/embed/text", post(embed::text))
@@ -78,7 +95,7 @@ fn with_layers(endpoints: Router<Facade>, facade: Facade) -> Router {
     endpoints
         .layer(middleware::from_fn_with_state(facade.clone(), security::check_source))
         .layer(CatchPanicLayer::custom(|_| ApiError::internal().into_response()))
-        .layer(middleware::from_fn(finish))
+        .layer(middleware::from_fn_with_state(facade.clone(), finish))
         .with_state(facade)
 }
 
@@ -97,12 +114,33 @@ fn is_refusal_of_body(status: StatusCode) -> bool {
     )
 }
 
-/// Headers of every answer, and a line in the log.
-async fn finish(request: Request, next: Next) -> Response {
+/// An error's body, where clients of the route expect another form than ours.
+fn foreign_error_body(route: &str, error: &ApiError) -> Option<Body> {
+    let body = match route {
+        "/embeddings" | "/props" => serde_json::to_vec(&llama_cpp::error_body(error)),
+        "/predict" => serde_json::to_vec(&immich::error_body(error)),
+        "/v1/embeddings" | "/v1/models" | "/v1/models/{model}" => {
+            serde_json::to_vec(&openai::error_body(error))
+        }
+        _ => return None,
+    };
+    body.ok().map(Body::from)
+}
+
+/// Headers of every answer, its count, and a line in the log.
+async fn finish(State(facade): State<Facade>, request: Request, next: Next) -> Response {
     let started = Instant::now();
+    // What is no path of ours has one name for all of it.
+    let route = request.extensions().get().map(MatchedPath::as_str).unwrap_or("other").to_owned();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let has_body = !request.body().is_end_stream();
     let mut response = next.run(request).await;
+    if let Some(error) = response.extensions_mut().remove()
+        && let Some(body) = foreign_error_body(&route, &error)
+    {
+        *response.body_mut() = body;
+        response.headers_mut().remove(header::CONTENT_LENGTH);
+    }
     let unread = has_body && is_refusal_of_body(response.status());
     let headers = response.headers_mut();
     if unread {
@@ -111,6 +149,7 @@ async fn finish(request: Request, next: Next) -> Response {
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    facade.engine.statistics().count_answer("http", &route, response.status().as_str());
     let (status, elapsed) = (response.status().as_u16(), started.elapsed());
     tracing::debug!(%method, path, status, ?elapsed, "answered");
     response
@@ -118,7 +157,6 @@ async fn finish(request: Request, next: Next) -> Response {
 
 #[cfg(test)]
 mod tests {
-    use axum::body::Body;
     use http_body_util::BodyExt;
     use tower::ServiceExt;
 

@@ -263,6 +263,7 @@ fn loader(gate: watch::Receiver<Gate>, counts: Arc<Counts>) -> Loader {
         Ok(LoadedModel {
             info: ModelInfo {
                 name: settings.clip.model.clone(),
+                aliases: vec![format!("{}__alias", settings.clip.model)],
                 embedding_dimension: 3,
                 image_size: 16,
                 logit_scale: 100.0,

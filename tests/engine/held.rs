@@ -165,6 +165,7 @@ pub(crate) fn loader_on(hardware: Arc<Hardware>) -> (Loader, Control) {
         Ok(LoadedModel {
             info: ModelInfo {
                 name: settings.clip.model.clone(),
+                aliases: vec![format!("{}__alias", settings.clip.model)],
                 embedding_dimension: 3,
                 image_size: 16,
                 logit_scale: 100.0,

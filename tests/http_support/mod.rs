@@ -138,6 +138,7 @@ fn loader(encoder: Encoder) -> Loader {
         Ok(LoadedModel {
             info: ModelInfo {
                 name: settings.clip.model.clone(),
+                aliases: vec![format!("{}__alias", settings.clip.model)],
                 embedding_dimension: 3,
                 image_size: 16,
                 logit_scale: 100.0,

@@ -6,10 +6,17 @@ mod common;
 mod polkit;
 
 mod bundles;
+mod documented;
 mod facades;
 mod http;
+mod immich;
+mod interop;
 mod life;
 mod limits;
+mod llama_cpp;
 mod manage;
+mod metrics;
+mod openai;
+mod openapi;
 mod replaced;
 mod restart;
