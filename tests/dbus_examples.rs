@@ -183,6 +183,30 @@ fn every_language_classifies_and_names_errors() {
 }
 
 #[test]
+fn the_rule_for_polkit_lets_one_user_in() {
+    let page = fs::read_to_string(examples().join("../../dbus.md")).unwrap();
+    let (_, rule) = page.split_once("```js\n").unwrap();
+    let rule = rule.split("```").next().unwrap();
+    let script = format!(
+        r#"var polkit = {{Result: {{YES: "yes", NO: "no"}}, addRule: function (rule) {{
+               ["cameras", "somebody"].forEach(function (user) {{
+                   ["classify", "manage"].forEach(function (name) {{
+                       print(user, name, rule({{id: "org.hailo.clip1." + name}}, {{user: user}}));
+                   }});
+               }});
+           }}}};
+           {rule}"#
+    );
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("rule.js");
+    fs::write(&file, script).unwrap();
+    let output = Command::new("duk").arg(&file).output().expect("duk is installed (package duktape)");
+    let expected = "cameras classify yes\ncameras manage undefined\n\
+                    somebody classify no\nsomebody manage undefined\n";
+    assert_eq!(String::from_utf8_lossy(&output.stdout), expected, "{output:?}");
+}
+
+#[test]
 fn the_watcher_follows_the_service() {
     let mut daemon = Daemon::start();
     let mut watcher = Command::new(examples().join("watch.py"))
