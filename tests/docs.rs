@@ -1,16 +1,16 @@
 //! Every command in README.md and `docs/` is run by a test, or says that it needs a board.
 //!
-//! A block of commands (```` ```sh ```` or ```` ```console ````) has a comment above it that says how:
+//! A block of commands (```` ```sh ````, ```` ```console ````, or indented by four) has a comment above it
+//! that says how:
 //!
 //! | comment | the commands |
 //! |---|---|
 //! | `<!-- run -->` | are run here, against a real daemon |
 //! | `<!-- system: 10-install -->` | stand in that script of `tests/system/guest`, which a booted Debian runs |
 //! | `<!-- in: FILE -->` | stand in that file of the repository, a test or what a test runs |
-//! | `<!-- board -->` | need a Hailo board |
+//! | `<!-- board -->`, `<!-- camera -->`, `<!-- internet -->` | need that; `hailo-clip`'s are parsed at least |
 //!
-//! Pages that have a test of their own need no comments; they are listed below. Indented blocks are for
-//! what is not meant to be typed.
+//! Pages that have a test of their own need no comments; they are listed below.
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod common;
@@ -28,6 +28,28 @@ const TESTED_ELSEWHERE: [(&str, &str); 3] = [
     ("http.md", "tests/service/documented.rs"),
     ("immich.md", "tests/service/documented.rs"),
     ("metrics.md", "tests/service/documented.rs"),
+];
+
+/// Pages whose indented blocks have no comments yet.
+const TO_BE_MARKED: [&str; 7] =
+    ["README.md", "folders.md", "models.md", "prompts.md", "troubleshooting.md", "watch.md", "web-page.md"];
+
+/// Programs with which commands begin.
+const PROGRAMS: [&str; 14] = [
+    "$",
+    "apt",
+    "bash",
+    "busctl",
+    "cargo",
+    "curl",
+    "dbus-run-session",
+    "gdbus",
+    "hailo-clip",
+    "hailo-clipd",
+    "make",
+    "sudo",
+    "systemctl",
+    "tools/make-bundle",
 ];
 
 /// Pages that are linked before they are written.
@@ -65,6 +87,7 @@ struct Block {
     line: usize,
     /// The comment above: the word, and what it names.
     how: Option<(String, String)>,
+    fenced: bool,
     /// One a line, or over several lines that end with `\`.
     commands: Vec<String>,
 }
@@ -73,18 +96,29 @@ struct Block {
 fn blocks(text: &str) -> Vec<Block> {
     let mut blocks = Vec::new();
     let mut above = "";
-    let mut lines = text.lines().enumerate();
+    let mut after_text = false;
+    let mut lines = text.lines().enumerate().peekable();
     while let Some((number, line)) = lines.next() {
+        let indented = line.strip_prefix("    ").filter(|_| !after_text);
+        let first = indented.unwrap_or_default().split_whitespace().next().unwrap_or_default();
+        if PROGRAMS.contains(&first) {
+            let mut inside = vec![line];
+            while let Some((_, next)) = lines.next_if(|(_, next)| next.starts_with("    ")) {
+                inside.push(next);
+            }
+            let language = if first == "$" { "console" } else { "sh" };
+            let commands = commands(language, &inside);
+            blocks.push(Block { line: number + 1, how: how(above), fenced: false, commands });
+        }
         let line = line.trim();
+        // A comment is no text.
+        after_text = !line.is_empty() && how(line).is_none();
         if let Some(language) = line.strip_prefix("```") {
             let inside: Vec<&str> =
                 lines.by_ref().map(|(_, l)| l).take_while(|l| l.trim() != "```").collect();
             if ["sh", "console"].contains(&language) {
-                blocks.push(Block {
-                    line: number + 1,
-                    how: how(above),
-                    commands: commands(language, &inside),
-                });
+                let commands = commands(language, &inside);
+                blocks.push(Block { line: number + 1, how: how(above), fenced: true, commands });
             }
         }
         if !line.is_empty() {
@@ -122,11 +156,15 @@ fn commands(language: &str, lines: &[&str]) -> Vec<String> {
     commands
 }
 
-/// Commands of one page run after each other in a folder with `picture.jpg`, with the daemon's bus as the
+/// Commands of one page run after each other in a folder with `picture.jpg` and `photos/`, with the daemon's bus as the
 /// system's and its port as 5000.
 fn run(daemon: &Daemon, commands: &str) -> Result<(), String> {
     let folder = tempfile::tempdir().unwrap();
     fs::copy(models().join("demo/samples/house-red-roof.jpg"), folder.path().join("picture.jpg")).unwrap();
+    fs::create_dir(folder.path().join("photos")).unwrap();
+    for name in ["night-sky.jpg", "person-on-bicycle.jpg"] {
+        fs::copy(models().join("demo/samples").join(name), folder.path().join("photos").join(name)).unwrap();
+    }
     let programs = Path::new(env!("CARGO_BIN_EXE_hailo-clip")).parent().unwrap();
     let commands = commands
         // An error's answer is to fail.
@@ -147,6 +185,24 @@ fn run(daemon: &Daemon, commands: &str) -> Result<(), String> {
         .unwrap();
     let [out, errors] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
     output.status.success().then_some(()).ok_or_else(|| format!("{commands}\n{out}{errors}"))
+}
+
+/// What the command line of `hailo-clip` says to a command that cannot be carried out here.
+fn misunderstood(command: &str) -> Option<String> {
+    if !command.trim_start_matches("sudo ").starts_with("hailo-clip ") {
+        return None;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let functions = "sudo() { \"$@\"; }\nhailo-clip() { printf '%s\\0' \"$@\" >&3; }";
+    let output = Command::new("bash")
+        .args(["-c", &format!("exec 3> arguments\n{functions}\n{command}")])
+        .current_dir(folder.path())
+        .output();
+    output.unwrap();
+    let arguments = fs::read_to_string(folder.path().join("arguments")).unwrap();
+    let arguments = arguments.trim_end_matches('\0').split('\0');
+    let arguments = std::iter::once("hailo-clip").chain(arguments);
+    hailo_clip::cli::command().try_get_matches_from(arguments).err().map(|error| error.to_string())
 }
 
 /// Which of the commands a file lacks. Scripts say `$unit` for the unit and need no sudo.
@@ -178,11 +234,18 @@ fn every_command_is_run_or_needs_a_board() {
             continue;
         }
         let mut to_run = String::new();
-        for Block { line, how, commands } in &blocks {
+        for Block { line, how, fenced, commands } in &blocks {
+            if how.is_none() && !fenced && TO_BE_MARKED.contains(&name) {
+                continue;
+            }
             count += commands.len();
             let (word, what) = how.as_ref().map_or(("", ""), |(word, what)| (word, what));
             let lacking = match word {
-                "board" => continue,
+                "board" | "camera" | "internet" => {
+                    let errors = commands.iter().filter_map(|command| misunderstood(command));
+                    faults.extend(errors.map(|error| format!("{name}:{line}: {error}")));
+                    continue;
+                }
                 "run" => {
                     to_run += &format!("{}\n", commands.join("\n"));
                     continue;
@@ -240,18 +303,22 @@ fn the_index_has_every_page() {
 
 #[test]
 fn blocks_are_understood() {
-    let text = "x\n<!-- run -->\n```sh\na \\\n  b\n# why\nc\n```\n\n```console\n$ d\nprinted\n```\n```json\n{}\n```\n";
+    let text = "x\n<!-- run -->\n```sh\na \\\n  b\n# why\nc\n```\n\n```console\n$ d\nprinted\n```\n```json\n{}\n```\n\ntext\n\n    make x\n    y\n";
     let expected = [
         Block {
             line: 3,
             how: Some(("run".to_owned(), String::new())),
+            fenced: true,
             commands: vec!["a \\\nb".to_owned(), "c".to_owned()],
         },
-        Block { line: 10, how: None, commands: vec!["d".to_owned()] },
+        Block { line: 10, how: None, fenced: true, commands: vec!["d".to_owned()] },
+        Block { line: 20, how: None, fenced: false, commands: vec!["make x".to_owned(), "y".to_owned()] },
     ];
     assert_eq!(blocks(text), expected);
     assert_eq!(how("<!-- system: 10-install -->"), Some(("system".to_owned(), "10-install".to_owned())));
     assert_eq!(missing("Makefile", &["make nothing-of-the-kind".to_owned()]).len(), 1);
+    assert_eq!(misunderstood("sudo hailo-clip classify x.png 'a cat' \"a dog\" | cat"), None);
+    assert!(misunderstood("hailo-clip classify x.png --no-such-option").is_some());
     let daemon = Daemon::start();
     assert!(run(&daemon, "hailo-clip status").is_ok());
     assert!(run(&daemon, "curl -s http://localhost:5000/nothing").is_err());
