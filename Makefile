@@ -26,6 +26,8 @@ help:
 	@echo "make bench-npu   how much of a simulated device's rate the service delivers"
 	@echo "make npu-eval    accuracy on simulated devices beside the CPU"
 	@echo "make man         man pages and shell completions"
+	@echo "make docs        docs/configuration.md, from the same sources"
+	@echo "make test-scale-out  two daemons behind HAProxy, in network namespaces (root; part of make test)"
 	@echo "make deb         the Debian package (ARCH=arm64: for the Raspberry Pi)"
 	@echo "make apt-repo    a signed apt repository of the packages that are built"
 	@echo "make test-system the package on a booted Debian, bookworm and trixie; make test-system-kernel, -arm64"
@@ -46,6 +48,14 @@ test: packages-test $(CLIENTS)/installed vit-b32 npu-simulator parquet-reader
 	$(MAKE) test-npu
 	$(CARGO) test --release --test backend_parity -- --ignored
 	$(MAKE) -C crates/hailort-sys/sim check
+	$(MAKE) test-scale-out
+
+.PHONY: test-scale-out docs
+
+# What docs/scale-out.md says. Without root it says loudly that it did nothing.
+test-scale-out: packages-test
+	$(CARGO) build --bins
+	./tests/scale-out target/debug
 
 # axe-core finds what keeps people from using a page; the wheel of that name is its script and little else.
 AXE := target/web/axe.min.js
@@ -81,6 +91,10 @@ man: packages-build
 	gzip -9n target/man/*
 
 completions: man
+
+# The pages of docs/ that are made of what the programs are made of.
+docs: packages-build
+	$(CARGO) run -p manual -- --docs docs
 
 # target/debian/hailo-clip_VERSION_ARCH.deb. ARCH is this machine's, amd64 or arm64.
 ARCH ?= $(shell dpkg --print-architecture)

@@ -1,4 +1,5 @@
-//! Writes the man pages and the shell completions: `manual MAN-DIR COMPLETION-DIR`.
+//! Writes the man pages and the shell completions, `manual MAN-DIR COMPLETION-DIR`, and the pages of `docs/`
+//! that come from the same sources, `manual --docs DIR`.
 //!
 //! Nothing in them is said twice: command lines come from the programs themselves, the configuration's
 //! keys from the packaged file's comments, the bus interface from its introspection file. What only a
@@ -21,11 +22,15 @@ use clap_complete::{Shell, generate_to};
 
 fn main() -> ExitCode {
     let arguments: Vec<OsString> = env::args_os().skip(1).collect();
-    let [man, completions] = arguments.as_slice() else {
-        eprintln!("usage: manual MAN-DIR COMPLETION-DIR");
-        return ExitCode::from(2);
+    let written = match arguments.as_slice() {
+        [option, docs] if option == "--docs" => write_docs(Path::new(docs)),
+        [man, completions] => write(Path::new(man), Path::new(completions)),
+        _ => {
+            eprintln!("usage: manual MAN-DIR COMPLETION-DIR\n       manual --docs DIR");
+            return ExitCode::from(2);
+        }
     };
-    match write(Path::new(man), Path::new(completions)) {
+    match written {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("manual: {error}");
@@ -34,14 +39,21 @@ fn main() -> ExitCode {
     }
 }
 
+/// The text of one of the repository's files.
+fn read(path: &str) -> io::Result<String> {
+    let file = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+    fs::read_to_string(file).map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
+}
+
+fn write_docs(docs: &Path) -> io::Result<()> {
+    fs::create_dir_all(docs)?;
+    let page = configuration::markdown(&read("man/configuration.md")?, &read("config/hailo-clip.yaml")?);
+    fs::write(docs.join("configuration.md"), page)
+}
+
 fn write(man: &Path, completions: &Path) -> io::Result<()> {
     fs::create_dir_all(man)?;
     fs::create_dir_all(completions)?;
-    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let read = |path: &str| {
-        fs::read_to_string(root.join(path))
-            .map_err(|error| io::Error::new(error.kind(), format!("{path}: {error}")))
-    };
     for (name, page) in [
         ("hailo-clip.1", program::page(hailo_clip::cli::command(), "1") + &read("man/hailo-clip.1")?),
         ("hailo-clipd.8", program::page(hailo_clip::daemon::command(), "8") + &read("man/hailo-clipd.8")?),

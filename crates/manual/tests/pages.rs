@@ -141,6 +141,26 @@ fn every_key_is_in_its_page() {
 }
 
 #[test]
+fn the_page_in_docs_is_made_of_the_same_file() {
+    let folder = TempDir::new().unwrap();
+    let status = Command::new(env!("CARGO_BIN_EXE_manual")).arg("--docs").arg(folder.path()).status();
+    assert!(status.unwrap().success());
+    let made = fs::read_to_string(folder.path().join("configuration.md")).unwrap();
+    assert!(
+        made == repository("docs/configuration.md"),
+        "docs/configuration.md must be made anew: make docs"
+    );
+    for key in hailo_clip::config::KEYS {
+        let (section, name) = key.split_once('.').unwrap();
+        let (_, text) = made.split_once(&format!("\n## {section}\n")).expect(section);
+        let text = text.split("\n## ").next().unwrap();
+        let row = text.lines().find(|line| line.starts_with(&format!("| `{name}` |"))).expect(key);
+        assert!(row.split(" | ").all(|cell| !cell.trim_matches(['|', ' ']).is_empty()), "{row}");
+    }
+    assert!(made.contains("| `port` | `5000` | restart | Port to listen on"));
+}
+
+#[test]
 fn every_member_and_error_is_in_its_page() {
     let page = Written::new().page("org.hailo.Clip1.5");
     let xml = repository("dbus/org.hailo.Clip1.xml");

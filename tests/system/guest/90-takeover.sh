@@ -58,7 +58,7 @@ check "its unit is back, and enabled" prints '^enabled' systemctl is-enabled hai
 check "so is its configuration" cmp $config /tmp/old.yaml
 dpkg --purge in-the-way > /dev/null 2>&1
 takeover() { install hailo-clip > /tmp/apt 2>&1; local status=$?; cat /tmp/apt; return $status; }
-check "apt install over it, without a question" takeover
+check "apt install hailo-clip over it, without a question" takeover
 check "what is left of it is named" grep -q '/opt/hailo-clip of the earlier installation' /tmp/apt
 check "so is its unit" grep -q 'is out of the way, in /etc/systemd/system/hailo-clip.service.replaced-by-package' /tmp/apt
 check "and what applies to our unit from now on" grep -q 'service.d/nice.conf was made for that unit' /tmp/apt
@@ -70,6 +70,21 @@ check "its configuration is as it was" cmp $config /tmp/old.yaml
 check "its program is as it was" test -e /opt/hailo-clip/hailo_clip_service.py
 check "service and socket are enabled" systemctl is-enabled $unit hailo-clip.socket
 check "nothing has failed" running
+# Going back, as docs/migration.md says, and forward again.
+go_back() {
+    apt-get remove -y hailo-clip && \
+        mv /etc/systemd/system/hailo-clip.service.replaced-by-package /etc/systemd/system/hailo-clip.service && \
+        systemctl daemon-reload && \
+        systemctl enable --now hailo-clip.service
+}
+check "going back" go_back
+check "the old service runs as before" eventually curl -sS -o /dev/null http://127.0.0.1:5070/
+check "by its own unit" prints '/opt/hailo-clip/' systemctl show -P ExecStart hailo-clip.service
+check "with its configuration" cmp $config /tmp/old.yaml
+check "and is taken over a second time" takeover
+check "our service answers on its port" http_right
+check "the old unit is out of the way" test -e /etc/systemd/system/hailo-clip.service.replaced-by-package
+check "its configuration is as it was" cmp $config /tmp/old.yaml
 check "the package is installed again, without a question" install --reinstall hailo-clip
 check "it answers" http_right
 check "purge" apt-get purge -y hailo-clip

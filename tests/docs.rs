@@ -1,0 +1,332 @@
+//! Every command in README.md and `docs/` is run by a test, or says that it needs a board.
+//!
+//! A block of commands (```` ```sh ````, ```` ```console ````, or indented by four) has a comment above it
+//! that says how:
+//!
+//! | comment | the commands |
+//! |---|---|
+//! | `<!-- run -->` | are run here, against a real daemon |
+//! | `<!-- system: 10-install -->` | stand in that script of `tests/system/guest`, which a booted Debian runs |
+//! | `<!-- in: FILE -->` | stand in that file of the repository, a test or what a test runs |
+//! | `<!-- board -->`, `<!-- camera -->`, `<!-- internet -->` | need that; `hailo-clip`'s are parsed at least |
+//!
+//! Pages that have a test of their own need no comments; they are listed below.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod common;
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use common::{Daemon, models};
+
+/// Pages of which a test runs every command, and that test.
+const TESTED_ELSEWHERE: [(&str, &str); 5] = [
+    ("home-assistant.md", "tests/folder_examples.rs"),
+    ("http.md", "tests/service/documented.rs"),
+    ("immich.md", "tests/service/documented.rs"),
+    ("metrics.md", "tests/service/documented.rs"),
+    // Made of the checks themselves.
+    ("troubleshooting.md", "tests/doctor.rs"),
+];
+
+/// Pages whose indented blocks have no comments yet.
+const TO_BE_MARKED: [&str; 6] =
+    ["README.md", "folders.md", "models.md", "prompts.md", "watch.md", "web-page.md"];
+
+/// Programs with which commands begin.
+const PROGRAMS: [&str; 14] = [
+    "$",
+    "apt",
+    "bash",
+    "busctl",
+    "cargo",
+    "curl",
+    "dbus-run-session",
+    "gdbus",
+    "hailo-clip",
+    "hailo-clipd",
+    "make",
+    "sudo",
+    "systemctl",
+    "tools/make-bundle",
+];
+
+/// Pages that are linked before they are written.
+const TO_COME: [&str; 7] = [
+    "folders.md",
+    "home-assistant.md",
+    "models.md",
+    "prompts.md",
+    "troubleshooting.md",
+    "watch.md",
+    "web-page.md",
+];
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// README.md and the pages of `docs/`.
+fn pages() -> Vec<PathBuf> {
+    let mut pages: Vec<PathBuf> =
+        fs::read_dir(root().join("docs")).unwrap().map(|file| file.unwrap().path()).collect();
+    pages.retain(|path| path.extension().is_some_and(|extension| extension == "md"));
+    pages.push(root().join("README.md"));
+    pages.sort();
+    pages
+}
+
+fn name(page: &Path) -> &str {
+    page.file_name().unwrap().to_str().unwrap()
+}
+
+/// Commands that a reader types.
+#[derive(Debug, PartialEq)]
+struct Block {
+    line: usize,
+    /// The comment above: the word, and what it names.
+    how: Option<(String, String)>,
+    fenced: bool,
+    /// One a line, or over several lines that end with `\`.
+    commands: Vec<String>,
+}
+
+/// The blocks of commands of a page.
+fn blocks(text: &str) -> Vec<Block> {
+    let mut blocks = Vec::new();
+    let mut above = "";
+    let mut after_text = false;
+    let mut lines = text.lines().enumerate().peekable();
+    while let Some((number, line)) = lines.next() {
+        let indented = line.strip_prefix("    ").filter(|_| !after_text);
+        let first = indented.unwrap_or_default().split_whitespace().next().unwrap_or_default();
+        if PROGRAMS.contains(&first) {
+            let mut inside = vec![line];
+            while let Some((_, next)) = lines.next_if(|(_, next)| next.starts_with("    ")) {
+                inside.push(next);
+            }
+            let language = if first == "$" { "console" } else { "sh" };
+            let commands = commands(language, &inside);
+            blocks.push(Block { line: number + 1, how: how(above), fenced: false, commands });
+        }
+        let line = line.trim();
+        // A comment is no text.
+        after_text = !line.is_empty() && how(line).is_none();
+        if let Some(language) = line.strip_prefix("```") {
+            let inside: Vec<&str> =
+                lines.by_ref().map(|(_, l)| l).take_while(|l| l.trim() != "```").collect();
+            if ["sh", "console"].contains(&language) {
+                let commands = commands(language, &inside);
+                blocks.push(Block { line: number + 1, how: how(above), fenced: true, commands });
+            }
+        }
+        if !line.is_empty() {
+            above = line;
+        }
+    }
+    blocks
+}
+
+fn how(comment: &str) -> Option<(String, String)> {
+    let comment = comment.strip_prefix("<!--")?.strip_suffix("-->")?.trim();
+    let (word, what) = comment.split_once(':').unwrap_or((comment, ""));
+    Some((word.trim().to_owned(), what.trim().to_owned()))
+}
+
+fn commands(language: &str, lines: &[&str]) -> Vec<String> {
+    let mut commands: Vec<String> = Vec::new();
+    let mut goes_on = false;
+    for line in lines.iter().map(|line| line.trim()) {
+        let line = match (language, line.strip_prefix("$ ")) {
+            ("console", Some(command)) => command,
+            // What the command prints.
+            ("console", None) if !goes_on => continue,
+            _ => line,
+        };
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match commands.last_mut().filter(|_| goes_on) {
+            Some(command) => *command += &format!("\n{line}"),
+            None => commands.push(line.to_owned()),
+        }
+        goes_on = line.ends_with('\\');
+    }
+    commands
+}
+
+/// Commands of one page run after each other in a folder with pictures and the models, with the daemon's bus as the
+/// system's and its port as 5000.
+fn run(daemon: &Daemon, commands: &str) -> Result<(), String> {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["picture.jpg", "cat.jpg"] {
+        fs::copy(models().join("demo/samples/house-red-roof.jpg"), folder.path().join(name)).unwrap();
+    }
+    std::os::unix::fs::symlink(models(), folder.path().join("models")).unwrap();
+    fs::create_dir(folder.path().join("photos")).unwrap();
+    for name in ["night-sky.jpg", "person-on-bicycle.jpg"] {
+        fs::copy(models().join("demo/samples").join(name), folder.path().join("photos").join(name)).unwrap();
+    }
+    let programs = Path::new(env!("CARGO_BIN_EXE_hailo-clip")).parent().unwrap();
+    let commands = commands
+        // An error's answer is to fail.
+        .replace("curl -s ", "curl --fail-with-body -s ")
+        .replace("localhost:5000", &daemon.http)
+        .replace("/usr/libexec/hailo-clip/", "")
+        .replace(
+            "/etc/hailo/hailo-clip.yaml",
+            daemon.directory.path().join("hailo-clip.yaml").to_str().unwrap(),
+        );
+    let output = Command::new("bash")
+        .args(["-euo", "pipefail", "-c", &commands])
+        .current_dir(folder.path())
+        .env("PATH", format!("{}:{}", programs.display(), env::var("PATH").unwrap()))
+        .env("XDG_CACHE_HOME", folder.path())
+        .env("HAILO_CLIP_BUS", &daemon.bus.address)
+        .env("DBUS_SYSTEM_BUS_ADDRESS", &daemon.bus.address)
+        .output()
+        .unwrap();
+    let [out, errors] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+    output.status.success().then_some(()).ok_or_else(|| format!("{commands}\n{out}{errors}"))
+}
+
+/// What the command line of `hailo-clip` says to a command that cannot be carried out here.
+fn misunderstood(command: &str) -> Option<String> {
+    if !command.trim_start_matches("sudo ").starts_with("hailo-clip ") {
+        return None;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let functions = "sudo() { \"$@\"; }\nhailo-clip() { printf '%s\\0' \"$@\" >&3; }";
+    let output = Command::new("bash")
+        .args(["-c", &format!("exec 3> arguments\n{functions}\n{command}")])
+        .current_dir(folder.path())
+        .output();
+    output.unwrap();
+    let arguments = fs::read_to_string(folder.path().join("arguments")).unwrap();
+    let arguments = arguments.trim_end_matches('\0').split('\0');
+    let arguments = std::iter::once("hailo-clip").chain(arguments);
+    hailo_clip::cli::command().try_get_matches_from(arguments).err().map(|error| error.to_string())
+}
+
+/// Which of the commands a file lacks. Scripts say `$unit` for the unit and need no sudo.
+fn missing<'a>(file: &str, commands: &'a [String]) -> Vec<&'a str> {
+    let text = fs::read_to_string(root().join(file)).unwrap_or_else(|error| panic!("{file}: {error}"));
+    let plain = |text: &str| {
+        let text = text.replace("sudo ", "").replace("$unit", "hailo-clip.service");
+        let text = text.replace("$config", "/etc/hailo/hailo-clip.yaml").replace("\\\n", " ");
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    };
+    let text = plain(&text);
+    commands.iter().filter(|command| !text.contains(&plain(command))).map(String::as_str).collect()
+}
+
+#[test]
+fn every_command_is_run_or_needs_a_board() {
+    let daemon = Daemon::start();
+    let mut faults = Vec::new();
+    let mut count = 0;
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let name = name(&page);
+        let blocks = blocks(&text);
+        if let Some((_, test)) = TESTED_ELSEWHERE.iter().find(|(page, _)| *page == name) {
+            let test = fs::read_to_string(root().join(test)).unwrap();
+            if !test.contains(&format!("{name}\"")) {
+                faults.push(format!("{name}: its test does not name it"));
+            }
+            continue;
+        }
+        let mut to_run = String::new();
+        for Block { line, how, fenced, commands } in &blocks {
+            if how.is_none() && !fenced && TO_BE_MARKED.contains(&name) {
+                continue;
+            }
+            count += commands.len();
+            let (word, what) = how.as_ref().map_or(("", ""), |(word, what)| (word, what));
+            let lacking = match word {
+                "board" | "camera" | "internet" => {
+                    let errors = commands.iter().filter_map(|command| misunderstood(command));
+                    faults.extend(errors.map(|error| format!("{name}:{line}: {error}")));
+                    continue;
+                }
+                "run" => {
+                    to_run += &format!("{}\n", commands.join("\n"));
+                    continue;
+                }
+                "system" => missing(&format!("tests/system/guest/{what}.sh"), commands),
+                "in" => missing(what, commands),
+                _ => {
+                    faults.push(format!("{name}:{line}: no comment says who runs this; see tests/docs.rs"));
+                    continue;
+                }
+            };
+            faults.extend(lacking.iter().map(|command| format!("{name}:{line}: {what} has no {command:?}")));
+        }
+        if let Err(fault) = run(&daemon, &to_run) {
+            faults.push(format!("{name}: {fault}"));
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+    assert!(count >= 10, "only {count} commands");
+}
+
+#[test]
+fn the_load_balancers_configuration_is_in_its_page() {
+    let page = fs::read_to_string(root().join("docs/scale-out.md")).unwrap();
+    assert!(page.contains(&format!("```\n{}```\n", include_str!("../docs/examples/haproxy.cfg"))));
+}
+
+/// Links to files of the repository, and to headings, lead somewhere.
+#[test]
+fn links_lead_somewhere() {
+    let mut faults = Vec::new();
+    for page in pages() {
+        let text = fs::read_to_string(&page).unwrap();
+        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        for link in links.filter(|link| !link.contains("://") && !link.contains(char::is_whitespace)) {
+            let file = link.split('#').next().unwrap();
+            let target = page.parent().unwrap().join(file);
+            if !file.is_empty() && !target.exists() && !TO_COME.contains(&file) {
+                faults.push(format!("{}: {link}", name(&page)));
+            }
+        }
+    }
+    assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+#[test]
+fn the_index_has_every_page() {
+    let index = fs::read_to_string(root().join("docs/README.md")).unwrap();
+    for page in pages() {
+        if page.parent().unwrap().ends_with("docs") && name(&page) != "README.md" {
+            assert!(index.contains(&format!("]({})", name(&page))), "docs/README.md lacks {}", name(&page));
+        }
+    }
+}
+
+#[test]
+fn blocks_are_understood() {
+    let text = "x\n<!-- run -->\n```sh\na \\\n  b\n# why\nc\n```\n\n```console\n$ d\nprinted\n```\n```json\n{}\n```\n\ntext\n\n    make x\n    y\n";
+    let expected = [
+        Block {
+            line: 3,
+            how: Some(("run".to_owned(), String::new())),
+            fenced: true,
+            commands: vec!["a \\\nb".to_owned(), "c".to_owned()],
+        },
+        Block { line: 10, how: None, fenced: true, commands: vec!["d".to_owned()] },
+        Block { line: 20, how: None, fenced: false, commands: vec!["make x".to_owned(), "y".to_owned()] },
+    ];
+    assert_eq!(blocks(text), expected);
+    assert_eq!(how("<!-- system: 10-install -->"), Some(("system".to_owned(), "10-install".to_owned())));
+    assert_eq!(missing("Makefile", &["make nothing-of-the-kind".to_owned()]).len(), 1);
+    assert_eq!(misunderstood("sudo hailo-clip classify x.png 'a cat' \"a dog\" | cat"), None);
+    assert!(misunderstood("hailo-clip classify x.png --no-such-option").is_some());
+    let daemon = Daemon::start();
+    assert!(run(&daemon, "hailo-clip status").is_ok());
+    assert!(run(&daemon, "curl -s http://localhost:5000/nothing").is_err());
+}
