@@ -162,12 +162,12 @@ check "the old service's program runs beside it" finds instances failure "proces
 kill $other
 wait $other 2> /dev/null
 if command -v dbus-daemon > /dev/null; then
-    # As one user: a session's bus answers no other.
-    plain dbus-daemon --session --nofork --nopidfile --address=unix:path=/tmp/second-bus > /dev/null 2>&1 &
+    # As one user: a session's bus answers no other. Not by a function, whose process would not pass on the end.
+    runuser -u plain -- dbus-daemon --session --nofork --nopidfile --address=unix:path=/tmp/second-bus > /dev/null 2>&1 &
     second_bus=$!
     printf 'server: {host: 127.0.0.1, port: 0}\nclip: {backend: cpu}\n' > /tmp/second.yaml
     eventually test -S /tmp/second-bus
-    plain /usr/libexec/hailo-clip/hailo-clipd --bus unix:path=/tmp/second-bus --config /tmp/second.yaml > /dev/null 2>&1 &
+    runuser -u plain -- /usr/libexec/hailo-clip/hailo-clipd --bus unix:path=/tmp/second-bus --config /tmp/second.yaml > /dev/null 2>&1 &
     other=$!
     check "a second daemon" eventually finds instances failure 'libexec/hailo-clip/hailo-clipd --bus unix'
     kill $other $second_bus

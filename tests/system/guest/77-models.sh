@@ -48,7 +48,7 @@ chown -R member: /home/member/Mine
 chmod 700 /home/member/Mine
 check "what the files do not say is named" prints "option --fit" member hailo-clip model import /home/member/Mine
 check "a model is imported from a home that the service cannot see" prints 'mine is installed' \
-    member hailo-clip model import /home/member/Mine --fit stretch --mean 0.5,0.5,0.5 --std 0.25,0.25,0.25 --logit-scale 34.8929
+    member hailo-clip model import /home/member/Mine --fit stretch --mean 0.5,0.5,0.5 --std 0.25,0.25,0.25 --logit-scale 34.8929 --context-length 77
 check "and answers" member hailo-clip model use mine
 check "rightly" command_right
 member hailo-clip model use demo
