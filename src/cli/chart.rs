@@ -117,7 +117,7 @@ fn fit(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::client::Details;
+    use crate::cli::wire::Details;
 
     fn plain(classifications: &[(&str, f32)], scale: Scale, width: usize) -> Vec<String> {
         explained(classifications, None, scale, width)

@@ -11,11 +11,12 @@ use serde::Serialize;
 use super::{
     Exit, Failure, batch,
     chart::{Scale, chart},
-    client::{Classified, ClassifyOptions, Client},
+    client::{Classified, Client},
     console::{Console, escape, json_line},
     embed::read_lines,
     explanation::{self, Explanation, Warning, Warnings},
     pictures::{self, Picture, Selection, has_picture_extension},
+    wire::ClassifyOptions,
 };
 
 const ABOUT_OUTPUT: &str = "\

@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use super::{
-    client::Details,
     console::{Console, escape},
     pictures::Picture,
+    wire::Details,
 };
 
 /// A warning that holds for the prompts, whatever the picture.

@@ -8,8 +8,9 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use zbus::{Fd, OwnedObjectPath, OwnedVariant, proxy};
 
 use super::{
-    client::{Client, MANAGEMENT_TIMEOUT, Reply, ServiceError, of_management},
+    client::{Client, MANAGEMENT_TIMEOUT, ServiceError, of_management},
     console::escape,
+    wire::Reply,
 };
 
 /// How often the bar moves.

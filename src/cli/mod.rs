@@ -1,7 +1,7 @@
 //! The `hailo-clip` command: a client of the D-Bus interface `org.hailo.Clip1`.
 //!
-//! Each subcommand has its own module; `client` talks to the service, `pictures` finds and opens
-//! pictures, `batch` keeps several requests in flight, `console` writes. Nothing of the engine is used
+//! Each subcommand has its own module; `client` talks to the service in the terms of `wire`, `pictures` finds
+//! and opens pictures, `batch` keeps several requests in flight, `console` writes. Nothing of the engine is used
 //! here: all that the command knows, it knows from the bus, but for `doctor` and `report`, which look at the
 //! machine.
 //!
@@ -30,6 +30,7 @@ mod report;
 mod search;
 mod status;
 mod watch;
+mod wire;
 
 use std::{io, process::ExitCode, time::Duration};
 

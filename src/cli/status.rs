@@ -5,8 +5,9 @@ use serde::Serialize;
 
 use super::{
     Exit, Failure,
-    client::{Client, Properties},
+    client::Client,
     console::{Console, escape, json_line},
+    wire::Properties,
 };
 
 /// Arguments of `hailo-clip status`.

@@ -31,9 +31,10 @@ use self::{
 };
 use super::{
     Exit, Failure,
-    client::{ClassifyOptions, Client, ServiceError},
+    client::{Client, ServiceError},
     console::{Console, escape, json_line},
     patience::{Listener, Patience},
+    wire::ClassifyOptions,
 };
 use crate::dbus::Bus;
 
