@@ -1,5 +1,4 @@
 # Models: fetched by a unit of its own, taken into service for good, checked, removed, imported.
-scenario "models"
 getent passwd member > /dev/null || useradd --create-home --groups hailo-clip member
 shelf=$base/shelf
 mkdir -p $shelf
