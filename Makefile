@@ -53,8 +53,9 @@ test: packages-test $(CLIENTS)/installed vit-b32 npu-simulator parquet-reader
 .PHONY: test-scale-out docs
 
 # What docs/scale-out.md says. Without root it says loudly that it did nothing.
+# The programs as the other tests have them: built alone, their dependencies have other features, and are built anew.
 test-scale-out: packages-test
-	$(CARGO) build --bins
+	$(CARGO) test --no-run --test layering
 	./tests/scale-out target/debug
 
 # axe-core finds what keeps people from using a page; the wheel of that name is its script and little else.
