@@ -9,7 +9,7 @@ check "search finds the circle first" prints '^[^[:space:]]*red-circle\.png' in_
 check "it has an index of its own, for nobody else" eval '[[ $(stat -c %a /home/plain/.cache/hailo-clip/index/* | sort -u) = 600 ]]'
 check "search by a picture" prints 'house-red-roof\.jpg' in_home 'hailo-clip search album --image album/house-red-roof.jpg --top 1'
 check "a contact sheet" in_home 'hailo-clip search album "a house" --sheet sheet.html && grep -q "data:image" sheet.html'
-check "a table as parquet" in_home 'hailo-clip embed image --recursive album -o table.parquet && [[ $(head -c 4 table.parquet) = PAR1 ]]'
+check "a table as parquet" in_home 'hailo-clip embed image --recursive album -o table.parquet && [ "$(head -c 4 table.parquet)" = PAR1 ]'
 rows() { in_home 'hailo-clip embed image -r album -o table.npy' && [[ $(wc -l < /home/plain/table.npy.jsonl) = $(ls $album | wc -l) ]]; }
 check "a table as npy, a row for each picture" rows
 echo nothing > $album/broken.png
