@@ -26,8 +26,8 @@ camera=$!
 eventually curl -sSf -o /dev/null http://127.0.0.1:8070/snapshot
 cat > /etc/hailo/watch/yard.env <<'V'
 SOURCE=http://127.0.0.1:8070/snapshot
-PROMPTS="a red circle" "a house with a red roof"
-ARGUMENTS=--interval 1s --signal
+PROMPTS="'a red circle' 'a house with a red roof'"
+ARGUMENTS="--interval 1s --signal"
 V
 cp /usr/share/doc/hailo-clip/examples/hailo-clip-watch@.service /etc/systemd/system/
 systemctl daemon-reload
