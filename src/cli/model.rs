@@ -15,6 +15,7 @@ use super::{
     import::{self, Import},
     jobs::{Description, Ended, Order},
 };
+use crate::model::megabytes;
 
 /// What to do with models.
 #[derive(Debug, Subcommand)]
@@ -237,10 +238,6 @@ async fn show(name: &str, json: bool, client: &Client, console: &mut Console) ->
     }
     console.print(&page)?;
     Ok(Exit::Success)
-}
-
-fn megabytes(bytes: u64) -> String {
-    format!("{} MB", bytes.div_ceil(1_000_000))
 }
 
 fn value<T: TryFrom<OwnedVariant>>(description: &Description, key: &str) -> Option<T> {

@@ -111,18 +111,16 @@ impl Control {
     ) -> Result<T, Error> {
         let models = Arc::clone(&self.models);
         let done = tokio::task::spawn_blocking(move || work(&*models)).await;
-        done.map_err(|_| Error::BackendFailed("the service could not do it".to_owned()))?.map_err(Into::into)
+        done.map_err(|_| broken())?.map_err(Into::into)
     }
 
     /// Does `work` if the sender of `call` may manage the service.
-    async fn allow<F>(&self, call: &Header<'_>, connection: &Connection, work: F) -> Result<(), Error>
+    async fn allow<T, F>(&self, call: &Header<'_>, connection: &Connection, work: F) -> Result<T, Error>
     where
-        F: Future<Output = Result<(), Error>> + Send + 'static,
+        T: Send + 'static,
+        F: Future<Output = Result<T, Error>> + Send + 'static,
     {
-        let work = async {
-            let done = tokio::spawn(work).await;
-            done.unwrap_or_else(|_| Err(Error::BackendFailed("the service could not do it".to_owned())))
-        };
+        let work = async { tokio::spawn(work).await.unwrap_or_else(|_| Err(broken())) };
         self.gate.answer(Action::Manage, call, connection, work).await
     }
 }
@@ -211,18 +209,14 @@ impl Control {
             let name = name?;
             let switch = engine.switch_model(&name).await.map_err(does_not_load)?;
             let chosen = tokio::task::spawn_blocking(move || models.choose(&name)).await;
-            chosen.map_err(|_| Error::BackendFailed("the service could not do it".to_owned()))??;
+            chosen.map_err(|_| broken())??;
             announce_models(&emitter).await;
             Ok(match switch {
                 Switch::Beside => "beside",
                 Switch::InPlace => "in place",
             })
         };
-        let work = async {
-            let done = tokio::spawn(work).await;
-            done.unwrap_or_else(|_| Err(Error::BackendFailed("the service could not do it".to_owned())))
-        };
-        self.gate.answer(Action::Manage, &header, connection, work).await
+        self.allow(&header, connection, work).await
     }
 
     /// Fetches a model of the catalogue, and what it lacks of one that is installed, for the CPU and for the NPU
@@ -363,6 +357,11 @@ async fn announce_models(emitter: &SignalEmitter<'_>) {
     {
         debug!(%error, "a change of models could not be signalled");
     }
+}
+
+/// The error of work that panicked.
+fn broken() -> Error {
+    Error::BackendFailed("the service could not do it".to_owned())
 }
 
 /// The name if it can be a model's.

@@ -192,6 +192,11 @@ impl Machine {
         (!group.is_empty()).then(|| std::fs::read_to_string(folder.join(file)).ok())?
     }
 
+    /// The number that is all of such a file; `None` also for `max`, which is no limit.
+    pub(crate) fn cgroup_number(&self, file: &str) -> Option<u64> {
+        self.cgroup(file)?.trim().parse().ok()
+    }
+
     /// A path for people: without what stands for `/`.
     pub(crate) fn shown(&self, path: &Path) -> String {
         match path.strip_prefix(&self.root) {

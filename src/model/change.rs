@@ -143,7 +143,8 @@ impl From<io::Error> for ChangeError {
 }
 
 /// A size for people.
-fn megabytes(bytes: u64) -> String {
+#[must_use]
+pub fn megabytes(bytes: u64) -> String {
     format!("{} MB", bytes.div_ceil(1_000_000))
 }
 

@@ -20,7 +20,7 @@ mod verify;
 
 pub use bundle::{Artefact, Bundle, HefEncoder, OnnxEncoder, Platform, Tower};
 pub use catalog::{CATALOG_PATH, Catalog, CatalogEntry, Download};
-pub use change::{ChangeError, Watch};
+pub use change::{ChangeError, Watch, megabytes};
 pub use error::{BundleError, TowerKind};
 pub use fetch::Patience;
 pub use import::{Inspect, Shapes, import};

@@ -41,8 +41,8 @@ fn limit(machine: &Machine) -> Outcome {
     if units.service_state.result.as_deref() == Some("oom-kill") {
         return more(Outcome::failure("the service was killed: out of memory"));
     }
-    let max = machine.cgroup("memory.max").and_then(|text| text.trim().parse::<u64>().ok());
-    let current = machine.cgroup("memory.current").and_then(|text| text.trim().parse::<u64>().ok());
+    let max = machine.cgroup_number("memory.max");
+    let current = machine.cgroup_number("memory.current");
     let kills = field(&machine.cgroup("memory.events").unwrap_or_default(), "oom_kill").unwrap_or_default();
     let killed = machine.journal.iter().flatten().any(|record| record.result.as_deref() == Some("oom-kill"));
     let Some(current) = current else {

@@ -213,7 +213,7 @@ fn limits(machine: &Machine) -> Outcome {
             .mend(RELOAD);
     }
     let decoded = server.max_image_pixels * BYTES_PER_PIXEL * performance.worker_threads as u64;
-    let max = machine.cgroup("memory.max").and_then(|text| text.trim().parse::<u64>().ok());
+    let max = machine.cgroup_number("memory.max");
     if max.is_some_and(|max| decoded > max) {
         return Outcome::warning("pictures at the limit take more memory than the service may have")
             .seen(format!("performance.worker_threads of them take up to {}", super::memory::mib(decoded)))
