@@ -7,6 +7,13 @@ restarts() {
 }
 check "10 restarts while 4 clients ask without pause: no request fails" restarts
 check "nothing has failed" running
+both() {
+    local _
+    for _ in {1..15}; do systemctl restart hailo-clip.socket $unit || return 1; done
+    active && http_right
+}
+check "15 restarts of socket and service at once: the port is free each time" both
+check "nothing has failed" running
 
 echo '# edited by the administrator' >> $config
 cp $config /tmp/edited.yaml

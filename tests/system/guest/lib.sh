@@ -84,7 +84,12 @@ use_repository() { # FOLDER
         "$base/$1/hailo-clip.sources" > /etc/apt/sources.list.d/hailo-clip.sources
     apt-get update -o Dir::Etc::sourcelist=/dev/null
 }
-running() { prints '^running$' systemctl is-system-running; }
+running() {
+    prints '^running$' systemctl is-system-running && return
+    systemctl list-units --failed --plain --no-legend
+    journalctl -b -n 20 --no-pager -o short -p warning
+    return 1
+}
 active() { systemctl is-active $unit hailo-clip.socket; }
 set_key() { # SECTION KEY VALUE: in the configuration file
     python3 - "$config" "$@" <<'P'
