@@ -4,6 +4,7 @@ use std::{fmt, fs::File, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwap;
 use futures_util::{StreamExt, stream};
+use nix::unistd::{User, getuid};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::{
@@ -108,6 +109,19 @@ impl ServiceError {
     /// Whether the next picture would fare no better.
     pub(super) fn concerns_all(&self) -> bool {
         self.exit() == Exit::Unavailable || matches!(self, Self::InvalidArgument(_))
+    }
+}
+
+/// What keeps a user without a name, such as systemd makes for `DynamicUser=`, off a bus: dbus-daemon ends the
+/// connection and says nothing.
+fn stranger() -> String {
+    let user = getuid();
+    match User::from_uid(user) {
+        Ok(None) => format!(
+            ": a bus lets nobody in whom the machine has no name for, and it has none for user {user}; \
+             a unit with DynamicUser= needs the package libnss-systemd, or else User="
+        ),
+        _ => String::new(),
     }
 }
 
@@ -375,7 +389,7 @@ impl Client {
                     zbus::Error::Connection(error, _) | zbus::Error::InputOutput(error) => reason(&error),
                     error => error.to_string(),
                 };
-                ServiceError::NoBus { bus: self.bus.to_string(), reason }
+                ServiceError::NoBus { bus: self.bus.to_string(), reason: format!("{reason}{}", stranger()) }
             }
         }
     }
