@@ -1,11 +1,14 @@
-//! Every command in README.md and `docs/` is run by a test, or says that it needs a board.
+//! Every command in README.md and `docs/` is run by a test, or says what it needs that tests do not have.
 //!
-//! A block of commands (```` ```sh ````, ```` ```console ````, or indented by four) has a comment above it
-//! that says how:
+//! A block of commands (```` ```sh ````, ```` ```console ````, or indented by four, as nothing else is) has a
+//! comment above it that says how:
 //!
 //! | comment | the commands |
 //! |---|---|
 //! | `<!-- run -->` | are run here, against a real daemon |
+//! | `<!-- session -->` | begin with a build and a bus for the session; the rest is run here, in such a one |
+//! | `<!-- ci -->` | are targets of make that `.ci/run` reaches |
+//! | `<!-- long -->` | are targets of make that take too long for that |
 //! | `<!-- system: 10-install -->` | stand in that script of `tests/system/guest`, which a booted Debian runs |
 //! | `<!-- in: FILE -->` | stand in that file of the repository, a test or what a test runs |
 //! | `<!-- board -->`, `<!-- camera -->`, `<!-- internet -->` | need that; `hailo-clip`'s are parsed at least |
@@ -16,7 +19,9 @@
 mod common;
 
 use std::{
+    collections::{HashMap, HashSet},
     env, fs,
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -31,27 +36,6 @@ const TESTED_ELSEWHERE: [(&str, &str); 5] = [
     ("metrics.md", "tests/service/documented.rs"),
     // Made of the checks themselves.
     ("troubleshooting.md", "tests/doctor.rs"),
-];
-
-/// Pages whose indented blocks have no comments yet.
-const TO_BE_MARKED: [&str; 2] = ["README.md", "web-page.md"];
-
-/// Programs with which commands begin.
-const PROGRAMS: [&str; 14] = [
-    "$",
-    "apt",
-    "bash",
-    "busctl",
-    "cargo",
-    "curl",
-    "dbus-run-session",
-    "gdbus",
-    "hailo-clip",
-    "hailo-clipd",
-    "make",
-    "sudo",
-    "systemctl",
-    "tools/make-bundle",
 ];
 
 fn root() -> &'static Path {
@@ -78,7 +62,6 @@ struct Block {
     line: usize,
     /// The comment above: the word, and what it names.
     how: Option<(String, String)>,
-    fenced: bool,
     /// One a line, or over several lines that end with `\`.
     commands: Vec<String>,
 }
@@ -91,15 +74,14 @@ fn blocks(text: &str) -> Vec<Block> {
     let mut lines = text.lines().enumerate().peekable();
     while let Some((number, line)) = lines.next() {
         let indented = line.strip_prefix("    ").filter(|_| !after_text);
-        let first = indented.unwrap_or_default().split_whitespace().next().unwrap_or_default();
-        if PROGRAMS.contains(&first) {
+        if let Some(first) = indented.and_then(|indented| indented.split_whitespace().next()) {
             let mut inside = vec![line];
             while let Some((_, next)) = lines.next_if(|(_, next)| next.starts_with("    ")) {
                 inside.push(next);
             }
             let language = if first == "$" { "console" } else { "sh" };
             let commands = commands(language, &inside);
-            blocks.push(Block { line: number + 1, how: how(above), fenced: false, commands });
+            blocks.push(Block { line: number + 1, how: how(above), commands });
         }
         let line = line.trim();
         // A comment is no text.
@@ -109,7 +91,7 @@ fn blocks(text: &str) -> Vec<Block> {
                 lines.by_ref().map(|(_, l)| l).take_while(|l| l.trim() != "```").collect();
             if ["sh", "console"].contains(&language) {
                 let commands = commands(language, &inside);
-                blocks.push(Block { line: number + 1, how: how(above), fenced: true, commands });
+                blocks.push(Block { line: number + 1, how: how(above), commands });
             }
         }
         if !line.is_empty() {
@@ -135,6 +117,8 @@ fn commands(language: &str, lines: &[&str]) -> Vec<String> {
             ("console", None) if !goes_on => continue,
             _ => line,
         };
+        // What stands behind a command, to explain it.
+        let line = line.split("  #").next().unwrap_or_default().trim_end();
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
@@ -150,16 +134,7 @@ fn commands(language: &str, lines: &[&str]) -> Vec<String> {
 /// Commands of one page run after each other in a folder with pictures and the models, with the daemon's bus as the
 /// system's and its port as 5000.
 fn run(daemon: &Daemon, commands: &str) -> Result<(), String> {
-    let folder = tempfile::tempdir().unwrap();
-    for name in ["picture.jpg", "cat.jpg"] {
-        fs::copy(models().join("demo/samples/house-red-roof.jpg"), folder.path().join(name)).unwrap();
-    }
-    std::os::unix::fs::symlink(models(), folder.path().join("models")).unwrap();
-    fs::create_dir(folder.path().join("photos")).unwrap();
-    for name in ["night-sky.jpg", "person-on-bicycle.jpg"] {
-        fs::copy(models().join("demo/samples").join(name), folder.path().join("photos").join(name)).unwrap();
-    }
-    let programs = Path::new(env!("CARGO_BIN_EXE_hailo-clip")).parent().unwrap();
+    let folder = folder();
     let commands = commands
         // An error's answer is to fail.
         .replace("curl -s ", "curl --fail-with-body -s ")
@@ -169,17 +144,109 @@ fn run(daemon: &Daemon, commands: &str) -> Result<(), String> {
             "/etc/hailo/hailo-clip.yaml",
             daemon.directory.path().join("hailo-clip.yaml").to_str().unwrap(),
         );
-    let output = Command::new("bash")
-        .args(["-euo", "pipefail", "-c", &commands])
+    let mut bash = Command::new("bash");
+    bash.args(["-euo", "pipefail", "-c", &commands])
         .current_dir(folder.path())
-        .env("PATH", format!("{}:{}", programs.display(), env::var("PATH").unwrap()))
+        .env("PATH", path())
         .env("XDG_CACHE_HOME", folder.path())
         .env("HAILO_CLIP_BUS", &daemon.bus.address)
-        .env("DBUS_SYSTEM_BUS_ADDRESS", &daemon.bus.address)
-        .output()
-        .unwrap();
+        .env("DBUS_SYSTEM_BUS_ADDRESS", &daemon.bus.address);
+    outcome(bash, &commands)
+}
+
+/// A folder with pictures and the models.
+fn folder() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["picture.jpg", "cat.jpg"] {
+        fs::copy(models().join("demo/samples/house-red-roof.jpg"), folder.path().join(name)).unwrap();
+    }
+    std::os::unix::fs::symlink(models(), folder.path().join("models")).unwrap();
+    fs::create_dir(folder.path().join("photos")).unwrap();
+    for name in ["night-sky.jpg", "person-on-bicycle.jpg"] {
+        fs::copy(models().join("demo/samples").join(name), folder.path().join("photos").join(name)).unwrap();
+    }
+    folder
+}
+
+/// Where the programs are found that were built with the tests.
+fn path() -> String {
+    let programs = Path::new(env!("CARGO_BIN_EXE_hailo-clip")).parent().unwrap();
+    format!("{}:{}", programs.display(), env::var("PATH").unwrap())
+}
+
+fn outcome(mut command: Command, commands: &str) -> Result<(), String> {
+    let output = command.output().unwrap();
     let [out, errors] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
     output.status.success().then_some(()).ok_or_else(|| format!("{commands}\n{out}{errors}"))
+}
+
+/// The same commands as typed into a shell that has a bus of its own.
+fn run_in_session(commands: &[String]) -> Result<(), String> {
+    let [build, session, commands @ ..] = commands else { return Err("too few commands".to_owned()) };
+    if build != "cargo build --release" || session != "dbus-run-session bash" {
+        return Err(format!("begins with {build}, {session}"));
+    }
+    let folder = folder();
+    fs::create_dir(folder.path().join("config")).unwrap();
+    fs::write(folder.path().join("config/hailo-clip.yaml"), "server: {host: 127.0.0.1, port: 0}\n").unwrap();
+    let commands = commands.join("\n").replace("target/release/", "");
+    let mut bash = Command::new("dbus-run-session");
+    bash.args(["bash", "-euo", "pipefail", "-c", &commands]).current_dir(folder.path()).env("PATH", path());
+    outcome(bash, &commands)
+}
+
+/// Commands of a page that has an administrator's key, and says what the file of the keys looks like.
+fn run_with_keys(page: &str, commands: &str) -> Result<(), String> {
+    let keys = page.split("```").find(|block| block.contains("\nmanage ")).expect("a file of keys");
+    let daemon = Daemon::start();
+    let file = daemon.directory.path().join("keys");
+    fs::write(&file, keys).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
+    daemon.reload(&format!("server: {{host: 127.0.0.1, port: 0, api_keys_file: {}}}\n", file.display()));
+    if run(&daemon, &format!("KEY=wrong\n{commands}")).is_ok() {
+        return Err("any key does".to_owned());
+    }
+    let key = keys.lines().find_map(|line| line.strip_prefix("manage ")).unwrap();
+    run(&daemon, &format!("KEY={key}\n{commands}"))
+}
+
+/// Which targets the Makefile has, and which of them `.ci/run` reaches.
+fn made() -> (HashSet<String>, HashSet<String>) {
+    let text = fs::read_to_string(root().join("Makefile")).unwrap();
+    let mut needs: HashMap<&str, Vec<&str>> = HashMap::new();
+    let mut current = "";
+    for line in text.lines() {
+        if let Some(recipe) = line.strip_prefix('\t') {
+            let made = recipe.split("$(MAKE) ").skip(1).flat_map(str::split_whitespace);
+            needs.entry(current).or_default().extend(made);
+        } else if let Some((target, rest)) = line.split_once(':').filter(|(target, rest)| {
+            !rest.starts_with('=') && !target.contains(char::is_whitespace) && !target.starts_with('.')
+        }) {
+            current = target;
+            needs.entry(target).or_default().extend(rest.split_whitespace());
+        }
+    }
+    let ci = fs::read_to_string(root().join(".ci/run")).unwrap();
+    let mut next: Vec<&str> = ci.lines().filter_map(|line| line.strip_prefix("make ")).collect();
+    let mut reached = HashSet::new();
+    while let Some(target) = next.pop() {
+        if reached.insert(target.to_owned()) {
+            next.extend(needs.get(target).into_iter().flatten());
+        }
+    }
+    (needs.into_keys().map(str::to_owned).collect(), reached)
+}
+
+/// Which of the commands are no target, or one of another sort.
+fn not_made(commands: &[String], by_ci: bool) -> Vec<&str> {
+    let (targets, reached) = made();
+    let fits = |command: &String| {
+        command.strip_prefix("make ").is_some_and(|target| {
+            let target = target.split_whitespace().next().unwrap_or_default();
+            targets.contains(target) && reached.contains(target) == by_ci
+        })
+    };
+    commands.iter().filter(|command| !fits(command)).map(String::as_str).collect()
 }
 
 /// What the command line of `hailo-clip` says to a command that cannot be carried out here.
@@ -228,11 +295,8 @@ fn every_command_is_run_or_needs_a_board() {
             }
             continue;
         }
-        let mut to_run = String::new();
-        for Block { line, how, fenced, commands } in &blocks {
-            if how.is_none() && !fenced && TO_BE_MARKED.contains(&name) {
-                continue;
-            }
+        let (mut to_run, mut with_keys) = (String::new(), String::new());
+        for Block { line, how, commands } in &blocks {
             count += commands.len();
             let (word, what) = how.as_ref().map_or(("", ""), |(word, what)| (word, what));
             let lacking = match word {
@@ -242,9 +306,22 @@ fn every_command_is_run_or_needs_a_board() {
                     continue;
                 }
                 "run" => {
-                    to_run += &format!("{}\n", commands.join("\n"));
+                    let commands = format!("{}\n", commands.join("\n"));
+                    if commands.contains("$KEY") {
+                        with_keys += &commands
+                    } else {
+                        to_run += &commands
+                    };
                     continue;
                 }
+                "session" => {
+                    if let Err(fault) = run_in_session(commands) {
+                        faults.push(format!("{name}:{line}: {fault}"));
+                    }
+                    continue;
+                }
+                "ci" => not_made(commands, true),
+                "long" => not_made(commands, false),
                 "system" => missing(&format!("tests/system/guest/{what}.sh"), commands),
                 "in" => missing(what, commands),
                 _ => {
@@ -252,7 +329,15 @@ fn every_command_is_run_or_needs_a_board() {
                     continue;
                 }
             };
-            faults.extend(lacking.iter().map(|command| format!("{name}:{line}: {what} has no {command:?}")));
+            let wanted = format!("{word} {what}");
+            let lacking =
+                lacking.iter().map(|command| format!("{name}:{line}: {command:?} is not in {wanted}"));
+            faults.extend(lacking);
+        }
+        if !with_keys.is_empty()
+            && let Err(fault) = run_with_keys(&text, &with_keys)
+        {
+            faults.push(format!("{name}: {fault}"));
         }
         if let Err(fault) = run(&daemon, &to_run) {
             faults.push(format!("{name}: {fault}"));
@@ -303,15 +388,19 @@ fn blocks_are_understood() {
         Block {
             line: 3,
             how: Some(("run".to_owned(), String::new())),
-            fenced: true,
             commands: vec!["a \\\nb".to_owned(), "c".to_owned()],
         },
-        Block { line: 10, how: None, fenced: true, commands: vec!["d".to_owned()] },
-        Block { line: 20, how: None, fenced: false, commands: vec!["make x".to_owned(), "y".to_owned()] },
+        Block { line: 10, how: None, commands: vec!["d".to_owned()] },
+        Block { line: 20, how: None, commands: vec!["make x".to_owned(), "y".to_owned()] },
     ];
     assert_eq!(blocks(text), expected);
     assert_eq!(how("<!-- system: 10-install -->"), Some(("system".to_owned(), "10-install".to_owned())));
     assert_eq!(missing("Makefile", &["make nothing-of-the-kind".to_owned()]).len(), 1);
+    let make = |target: &str| [format!("make {target}")];
+    assert_eq!(not_made(&make("test-npu"), true), [""; 0]);
+    assert_eq!(not_made(&make("bench"), false), [""; 0]);
+    assert_eq!(not_made(&make("bench"), true), ["make bench"]);
+    assert_eq!(not_made(&make("nothing-of-the-kind"), false), ["make nothing-of-the-kind"]);
     assert_eq!(misunderstood("sudo hailo-clip classify x.png 'a cat' \"a dog\" | cat"), None);
     assert!(misunderstood("hailo-clip classify x.png --no-such-option").is_some());
     let daemon = Daemon::start();

@@ -53,5 +53,8 @@ check "and answers" member hailo-clip model use mine
 check "rightly" command_right
 member hailo-clip model use demo
 member hailo-clip model remove mine
+check "memory and device are given up" member hailo-clip model unload
+check "and taken again" member hailo-clip warmup
+check "the configuration is read again" member hailo-clip reload
 kill $shelf_server
 rm /etc/hailo/hailo-clip-catalog.yaml

@@ -7,7 +7,12 @@ check "the name is not on the bus, and cannot be started" fails busctl --timeout
 check "configuration and state stay" grep -qx '# mine' $config
 check "state stays" test -e /var/lib/hailo-clip/kept
 check "nothing has failed" running
-check "apt install again" install hailo-clip
+# As README.md says, with the file that "make deb" makes.
+mkdir -p target/debian
+cp repo-1/pool/hailo-clip_*.deb target/debian/
+from_file() { apt install ./target/debian/hailo-clip_*_$(dpkg --print-architecture).deb --yes --no-install-recommends; }
+check "apt install again, from a file" from_file
+check "hailo-clip status" prints '^State' hailo-clip status
 check "it answers" http_right
 check "with the edited configuration" grep -qx '# mine' $config
 check "apt purge" apt-get purge -y hailo-clip
