@@ -160,6 +160,51 @@ fn fix_runs_nothing_without_a_yes() {
     assert!(found.answer.get("fixes").is_none());
 }
 
+/// On a terminal, each harmless command is run only after a yes. `script` is one; a stand-in for systemctl says what
+/// it was asked for.
+#[test]
+fn fix_asks_on_a_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let (asked, systemctl) = (folder.path().join("asked"), folder.path().join("systemctl"));
+    fs::write(&systemctl, format!("#!/bin/sh\necho \"$@\" >> {}\n", asked.display())).unwrap();
+    fs::set_permissions(&systemctl, fs::Permissions::from_mode(0o755)).unwrap();
+    let path = format!("{}:{}", folder.path().display(), std::env::var("PATH").unwrap());
+    let answer = |text: &str| {
+        // Of an empty system, so that there is nothing else to mend.
+        let doctor =
+            format!("{} doctor --fix --root {}", env!("CARGO_BIN_EXE_hailo-clip"), folder.path().display());
+        let mut terminal = Command::new("script")
+            .args(["-qec", &doctor, "/dev/null"])
+            .env("HAILO_CLIP_BUS", "unix:path=/nowhere/bus")
+            .env("PATH", &path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        std::io::Write::write_all(terminal.stdin.as_mut().unwrap(), text.as_bytes()).unwrap();
+        let output = terminal.wait_with_output().unwrap();
+        assert_eq!(output.status.code(), Some(6), "{output:?}");
+        let told = String::from_utf8(output.stdout).unwrap();
+        (told, fs::read_to_string(&asked).unwrap_or_default())
+    };
+    if !nix::unistd::Uid::effective().is_root() {
+        let (told, asked) = answer("y\n");
+        assert!(told.contains("as root: sudo systemctl start dbus.socket"), "{told}");
+        assert_eq!(asked, "");
+        return;
+    }
+    for no in ["n\n", "\n", "yesterday\n", ""] {
+        let (told, asked) = answer(no);
+        assert!(told.contains("run \"sudo systemctl start dbus.socket\"? [y/N]"), "{told}");
+        assert!(told.contains("left as it is"), "{told}");
+        assert_eq!(asked, "", "{no:?}");
+    }
+    let (told, asked) = answer("y\n");
+    assert!(told.contains("runs sudo systemctl start dbus.socket"), "{told}");
+    assert!(told.contains("bus is now: failure"), "{told}");
+    assert_eq!(asked, "start dbus.socket\n");
+}
+
 #[test]
 fn a_hung_daemon_is_told_within_deadlines() {
     let daemon = Daemon::start();
@@ -224,6 +269,52 @@ fn until(condition: impl Fn() -> bool) {
     while !condition() {
         assert!(started.elapsed() < common::PATIENCE, "it never came");
     }
+}
+
+/// A picture to classify; whether it was.
+fn classifies(daemon: &Daemon) -> bool {
+    let picture = common::models().join("demo/samples/red-circle.png");
+    let mut command = command(&["classify"], &daemon.bus.address);
+    command.arg(picture).args(["a red circle", "a blue square"]).output().unwrap().status.success()
+}
+
+#[test]
+fn a_first_request_that_was_slow() {
+    let machine = Machine::new(HAILO_8);
+    machine.set("late_ms", "2100");
+    let daemon = Daemon::on(
+        machine,
+        "clip: {backend: hailo, device_timeout_ms: 60000}\nperformance: {idle_unload_seconds: 3600}\n",
+    );
+    assert!(classifies(&daemon));
+    daemon.machine.as_ref().unwrap().unset("late_ms");
+    // Each diagnosis has a picture classified, until these make the median.
+    until(|| doctor(&daemon).check("warm-up")["verdict"] == "warning");
+    let found = doctor(&daemon);
+    found.says("warm-up", "warning", "the first request waited for the model");
+    found.says("warm-up", "warning", "released after 3600 s");
+    daemon.configure("clip: {backend: hailo}\nperformance: {warmup_enabled: true}\n");
+    doctor(&daemon).says("warm-up", "ok", "not slow");
+}
+
+#[test]
+fn requests_that_run_out_of_time_or_fail() {
+    let daemon = Daemon::on(Machine::new(HAILO_8), "clip: {backend: hailo, device_timeout_ms: 300}\n");
+    assert!(classifies(&daemon));
+    doctor(&daemon).says("timeouts", "ok", "in time");
+    let machine = daemon.machine.as_ref().unwrap();
+    machine.set("fault", "hang");
+    assert!(!classifies(&daemon));
+    machine.unset("fault");
+    let found = doctor(&daemon);
+    found.says("timeouts", "warning", "run out of time");
+    found.says("timeouts", "warning", "1 were late and 0 failed");
+    machine.set("fail_call", "run 8");
+    assert!(!classifies(&daemon));
+    machine.unset("fail_call");
+    let found = doctor(&daemon);
+    found.says("timeouts", "warning", "requests have failed");
+    found.says("timeouts", "warning", "1 were late and 1 failed");
 }
 
 #[test]

@@ -28,6 +28,8 @@ const FLATTER: f64 = 5.0;
 
 const EDIT: &str = "sudoedit /etc/hailo/hailo-clip.yaml";
 const RELOAD: &str = "sudo systemctl reload hailo-clip.service";
+/// How one looks at scores, on the pictures and prompts in question.
+const EXPLAIN: &str = "hailo-clip classify PICTURE \"a cat\" \"a dog\" --explain";
 
 /// The daemon's statistics; else the outcome that there are none.
 fn statistics(machine: &Machine) -> Result<&HashMap<String, f64>, Outcome> {
@@ -229,7 +231,7 @@ pub(super) const SCORES: Check = Check {
     title: "Scores",
     symptom: "no prompt clearly wins, or a threshold hides everything",
     looks_at: "`clip.apply_softmax` and `clip.logit_scale` against the model's own scale",
-    remedy: "leave both to the model; `hailo-clip classify` without a threshold shows which prompts are too similar",
+    remedy: "leave both to the model; `hailo-clip classify --explain` shows cosines, margins and prompts that are too similar",
     run: scores,
 };
 
@@ -242,7 +244,8 @@ fn scores(machine: &Machine) -> Outcome {
             .seen("clip.apply_softmax is false")
             .advise("thresholds made for probabilities hide everything; remove the key unless clients expect cosines")
             .mend(EDIT)
-            .mend(RELOAD);
+            .mend(RELOAD)
+            .mend(EXPLAIN);
     }
     let Some(scale) = settings.clip.logit_scale.map(f64::from) else {
         return Outcome::ok("scores are as the model was trained");
@@ -254,7 +257,8 @@ fn scores(machine: &Machine) -> Outcome {
             .seen(format!("it is {scale}, the model's own is {own}"))
             .advise("set clip.logit_scale: auto")
             .mend(EDIT)
-            .mend(RELOAD),
+            .mend(RELOAD)
+            .mend(EXPLAIN),
         _ => Outcome::ok("clip.logit_scale is of the model's order").seen(format!("it is {scale}")),
     }
 }

@@ -59,6 +59,13 @@ plain_fix() { plain hailo-clip --timeout 30 doctor --fix --yes --json > /tmp/doc
 check "--fix as a plain user prints the command" plain_fix
 no_terminal() { hailo-clip --timeout 30 doctor --fix --json < /dev/null > /tmp/doctor.json 2> /tmp/doctor.err; grep 'left as it is' /tmp/doctor.err && ! systemctl is-active $unit; }
 check "--fix without a terminal runs nothing" no_terminal
+# On a terminal.
+answer() { printf '%s\n' "$1" | script -qec 'hailo-clip --timeout 30 doctor --fix' /dev/null | tee /tmp/doctor.txt; }
+refused() { answer n; grep 'run "sudo systemctl start .*\[y/N\]' /tmp/doctor.txt && grep 'left as it is' /tmp/doctor.txt && ! systemctl is-active $unit; }
+check "--fix asks on a terminal, and a no is a no" refused
+agreed() { answer y; grep 'service is now: ok' /tmp/doctor.txt && systemctl is-active $unit; }
+check "and a yes is a yes" agreed
+stop_both
 check "--fix --yes starts it" mends service
 check "HTTP answers" http_right
 systemctl stop $unit
