@@ -353,22 +353,83 @@ fn the_load_balancers_configuration_is_in_its_page() {
     assert!(page.contains(&format!("```\n{}```\n", include_str!("../docs/examples/haproxy.cfg"))));
 }
 
+/// Links of a page that lead into the sources: the file, which is empty for the page itself, and the heading.
+fn links(text: &str) -> Vec<(&str, &str)> {
+    let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+    let links = links.filter(|link| !link.contains("://") && !link.contains(char::is_whitespace));
+    links.map(|link| link.split_once('#').unwrap_or((link, ""))).collect()
+}
+
+/// Whether a page has a heading, by the name that links have for it.
+fn has_heading(text: &str, wanted: &str) -> bool {
+    let headings = text.lines().filter_map(|line| line.strip_prefix('#'));
+    headings.map(|heading| heading.trim_start_matches('#').trim().to_lowercase().replace(' ', "-")).any(
+        |heading| {
+            heading.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect::<String>() == wanted
+        },
+    )
+}
+
 /// Links to files of the repository, and to headings, lead somewhere.
 #[test]
 fn links_lead_somewhere() {
     let mut faults = Vec::new();
     for page in pages() {
         let text = fs::read_to_string(&page).unwrap();
-        let links = text.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-        for link in links.filter(|link| !link.contains("://") && !link.contains(char::is_whitespace)) {
-            let file = link.split('#').next().unwrap();
-            let target = page.parent().unwrap().join(file);
-            if !file.is_empty() && !target.exists() {
-                faults.push(format!("{}: {link}", name(&page)));
+        for (file, heading) in links(&text) {
+            let target = if file.is_empty() { page.clone() } else { page.parent().unwrap().join(file) };
+            let found = target.exists()
+                && (heading.is_empty() || has_heading(&fs::read_to_string(&target).unwrap(), heading));
+            if !found {
+                faults.push(format!("{}: {file}#{heading}", name(&page)));
             }
         }
     }
     assert!(faults.is_empty(), "{}", faults.join("\n"));
+}
+
+/// What the package puts into the folder of its documentation, with paths from there.
+fn packaged() -> HashSet<String> {
+    let cargo = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let mut files = HashSet::new();
+    for line in cargo.lines() {
+        let fields: Vec<&str> = line.split('"').collect();
+        let [_, source, _, target, ..] = fields[..] else { continue };
+        let Some(folder) = target.strip_prefix("usr/share/doc/hailo-clip/") else { continue };
+        let (from, pattern) = source.rsplit_once('/').unwrap();
+        let Some(suffix) = pattern.strip_prefix('*') else {
+            files.insert(format!("{folder}{pattern}"));
+            continue;
+        };
+        // tools/package-docs makes these.
+        let from = if from == "target/docs" { "docs" } else { from };
+        let all = fs::read_dir(root().join(from)).unwrap();
+        let all = all.map(|file| file.unwrap().file_name().into_string().unwrap());
+        files.extend(all.filter(|file| file.ends_with(suffix)).map(|file| format!("{folder}{file}")));
+    }
+    files
+}
+
+/// The package has every page, what they link to, and no word of who tests what.
+#[test]
+fn the_packages_pages_are_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = Command::new(root().join("tools/package-docs")).arg(folder.path()).status().unwrap();
+    assert!(made.success());
+    let packaged = packaged();
+    let mut count = 0;
+    for page in fs::read_dir(folder.path()).unwrap() {
+        let page = page.unwrap();
+        let name = page.file_name().into_string().unwrap();
+        assert!(packaged.contains(&name), "the package lacks {name}");
+        let text = fs::read_to_string(page.path()).unwrap();
+        assert!(!text.contains("<!--"), "{name}");
+        for (file, _) in links(&text) {
+            assert!(file.is_empty() || packaged.contains(file), "{name}: {file} is not in the package");
+        }
+        count += 1;
+    }
+    assert_eq!(count + 1, pages().len());
 }
 
 #[test]
