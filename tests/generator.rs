@@ -168,7 +168,9 @@ fn a_broken_file_leaves_the_packaged_units() {
     machine.generate();
     machine.configure("server:\n  prot: 6000\nclip: 3\n");
     assert_defaults_stay(&machine, "hailo-clip.yaml:2:3: unknown key server.prot; did you mean server.port?");
-    assert!(machine.generate().contains("all 2 mistakes: hailo-clipd --check-config"));
+    assert!(
+        machine.generate().contains("all 2 mistakes: /usr/libexec/hailo-clip/hailo-clipd --check-config")
+    );
     for yaml in
         ["server: [", "\u{0}", "server: {port: 70000}", "resource_limits: {memory_max: \"1G\\nUser=root\"}"]
     {

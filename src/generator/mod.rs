@@ -91,7 +91,9 @@ fn configured(root: &Path) -> Result<DropIns, String> {
         let first = findings.first().map(ToString::to_string).unwrap_or_default();
         match findings.len() {
             0 | 1 => format!("{first}; {LEFT}"),
-            more => format!("{first}; {LEFT} (all {more} mistakes: hailo-clipd --check-config)"),
+            more => format!(
+                "{first}; {LEFT} (all {more} mistakes: /usr/libexec/hailo-clip/hailo-clipd --check-config)"
+            ),
         }
     })?;
     Ok(DropIns::new(&loaded.settings, &Machine::examine(root)))
