@@ -8,7 +8,7 @@ use std::time::Duration;
 use hailo_clip::http::ApiKey;
 use serde_json::{Value, json};
 
-use self::http_support::{Answer, Service, classify_body, picture, red};
+use self::http_support::{Answer, Service, classify_body, head, patiently, picture, red, send};
 
 const CLASSIFY: &str = "/v1/classify";
 const EMBED_IMAGE: &str = "/v1/embed/image";
@@ -630,11 +630,40 @@ async fn another_model_takes_a_key_that_manages() {
     use_model(Some("admin"), "").await.is_error(400, "invalid_json");
     let refused = use_model(Some("admin"), r#"{"model":"broken"}"#).await;
     assert!(refused.is_error(503, "failed").contains("not installed"));
+    assert_eq!(*service.chosen.borrow(), None);
     assert_eq!(use_model(Some("admin"), other).await.body, json!({ "model": "other" }));
     assert_eq!(service.get("/health").await.body["model"], "other");
+    assert_eq!(service.chosen.borrow().as_deref(), Some("other"));
 
     let keyless = Service::ready().await;
     keyless.post_json("/v1/models/use", other).await.is_error(403, "not_authorized");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_was_asked_for_is_loaded_and_recorded_even_if_the_client_hangs_up() {
+    let service = Service::ready_with(|_, options| {
+        options.api_keys = ApiKey::parse_file("manage admin\n");
+        options.connections.max_open = 1;
+    })
+    .await;
+    service.encoder.hold();
+    let mut client = service.connect().await;
+    let body = r#"{"model":"slow"}"#;
+    let headers = [
+        ("Authorization", "Bearer admin".to_owned()),
+        ("Content-Type", "application/json".to_owned()),
+        ("Content-Length", body.len().to_string()),
+    ];
+    send(&mut client, head("POST", "/v1/models/use", &headers) + body).await;
+    service.encoder.loads_reach(2).await;
+    drop(client);
+    // There is one place: that this is answered says that the server has seen the other one leave.
+    assert_eq!(service.get("/health").await.body["model"], "demo");
+
+    service.encoder.release();
+    let mut chosen = service.chosen.clone();
+    patiently(chosen.wait_for(|model| model.as_deref() == Some("slow"))).await.unwrap();
+    assert_eq!(service.get("/health").await.body["model"], "slow");
 }
 
 #[tokio::test(flavor = "multi_thread")]

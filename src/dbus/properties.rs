@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tracing::debug;
 use zbus::{Variant, fdo, names::InterfaceName, object_server::SignalEmitter};
 
-use super::NAME;
+use super::{NAME, control::announce_models};
 use crate::engine::Status;
 
 /// The engine's status as the bus shows it: what is not known (yet) is empty or zero.
@@ -78,14 +78,18 @@ impl StatusProperties {
     }
 }
 
-/// Signals what changes after `announced`, as long as the engine lives.
+/// Signals what changes after `announced`, as long as the engine lives. The property Models is among it,
+/// whoever had another model loaded: it says which one is in service.
 pub(super) async fn announce(
     mut status: watch::Receiver<Status>,
-    mut announced: StatusProperties,
+    announced: Status,
     emitter: SignalEmitter<'static>,
 ) {
+    let mut in_service = loaded(&announced);
+    let mut announced = StatusProperties::from(&announced);
     while status.changed().await.is_ok() {
-        let current = StatusProperties::from(&*status.borrow_and_update());
+        let status = status.borrow_and_update().clone();
+        let current = StatusProperties::from(&status);
         let changes = current.changes_since(&announced);
         if !changes.is_empty() {
             let signal = fdo::Properties::properties_changed(
@@ -99,7 +103,16 @@ pub(super) async fn announce(
             }
         }
         announced = current;
+        let now = loaded(&status);
+        if now != in_service {
+            announce_models(&emitter).await;
+            in_service = now;
+        }
     }
+}
+
+fn loaded(status: &Status) -> Option<String> {
+    status.loaded.as_ref().map(|model| model.name.clone())
 }
 
 #[cfg(test)]
