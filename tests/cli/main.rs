@@ -1,6 +1,8 @@
 //! The `hailo-clip` command, run as a process against a service that gives known answers.
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod bus;
+mod camera;
 mod classify;
 mod embed;
 mod fake;
