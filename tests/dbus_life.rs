@@ -20,10 +20,11 @@ use zbus::{
 async fn properties_say_what_is_served() {
     let service = Service::start().await;
     let client = service.client().await;
-    let expected: [(&str, Variant<'_>); 11] = [
+    let expected: [(&str, Variant<'_>); 12] = [
         ("Version", env!("CARGO_PKG_VERSION").into()),
         ("State", "ready".into()),
         ("Model", "demo".into()),
+        ("ModelDigest", "digest of demo".into()),
         ("Backend", "cpu".into()),
         ("Device", "a colour encoder".into()),
         ("EmbeddingDimension", 3u32.into()),
@@ -71,9 +72,17 @@ async fn changes_are_signalled_and_nothing_else() {
     let client = service.client().await;
     let mut signals = changes_of(&client, dbus::NAME).await;
     let mut known: HashMap<&str, OwnedVariant> = HashMap::new();
-    for name in
-        ["State", "Model", "Backend", "Device", "EmbeddingDimension", "ImageSize", "LogitScale", "LastError"]
-    {
+    for name in [
+        "State",
+        "Model",
+        "ModelDigest",
+        "Backend",
+        "Device",
+        "EmbeddingDimension",
+        "ImageSize",
+        "LogitScale",
+        "LastError",
+    ] {
         known.insert(name, client.property(name).await.unwrap());
     }
     assert_eq!(*known["State"], Variant::from("starting"));

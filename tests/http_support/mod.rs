@@ -157,6 +157,7 @@ fn loader(encoder: Encoder) -> Loader {
                 image_size: 16,
                 logit_scale: 100.0,
                 precision: "fp32".into(),
+                digest: format!("digest of {}", settings.clip.model),
             },
             image: ImageSpec { size: 16, fit: Fit::Stretch },
             tokenizer: Tokenizer::from_json(TOKENIZER, 77).unwrap(),
