@@ -8,7 +8,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::fake::{Fake, Refusal};
+use crate::{
+    fake::{Fake, Refusal},
+    skip::skipped,
+};
 
 fn embed(fake: &Fake) -> String {
     let finished = fake.run(&["embed", "image", "-r", "photos", "-o", "out.jsonl"]);
@@ -359,8 +362,7 @@ fn folders_and_single_pictures_go_into_one_file() {
 fn pyarrow_reads_the_table() {
     let python = concat!(env!("CARGO_MANIFEST_DIR"), "/target/parquet-reader/bin/python");
     if !PathBuf::from(python).exists() {
-        eprintln!("SKIPPED: no pyarrow in target/parquet-reader; \"make parquet-reader\" installs it");
-        return;
+        return skipped("pyarrow's reading of the table", "test");
     }
     let fake = Fake::start();
     fake.file("photos/a.jpg", "1");

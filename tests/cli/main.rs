@@ -10,5 +10,7 @@ mod folder;
 mod manage;
 mod search;
 mod service;
+#[path = "../common/skip.rs"]
+mod skip;
 mod terminal;
 mod watch;
