@@ -8,6 +8,7 @@
 //! |---|---|
 //! | [`clip`] | the domain: tokenizer, image pre-processing, scores. No I/O |
 //! | `yaml` | YAML with limits and errors of one line |
+//! | `https` | whom a client of web servers trusts |
 //! | `kernel` | what `/sys` and `/proc` show of the machine |
 //! | [`model`] | model bundles on disk |
 //! | [`config`] | the configuration file, validated |
@@ -32,6 +33,7 @@ pub mod doctor;
 pub mod engine;
 pub mod generator;
 pub mod http;
+mod https;
 mod kernel;
 pub mod model;
 mod yaml;

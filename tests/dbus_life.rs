@@ -20,10 +20,11 @@ use zbus::{
 async fn properties_say_what_is_served() {
     let service = Service::start().await;
     let client = service.client().await;
-    let expected: [(&str, Variant<'_>); 11] = [
+    let expected: [(&str, Variant<'_>); 12] = [
         ("Version", env!("CARGO_PKG_VERSION").into()),
         ("State", "ready".into()),
         ("Model", "demo".into()),
+        ("ModelDigest", "digest of demo".into()),
         ("Backend", "cpu".into()),
         ("Device", "a colour encoder".into()),
         ("EmbeddingDimension", 3u32.into()),
@@ -51,24 +52,37 @@ async fn no_property_can_be_set() {
 
 type Changes = HashMap<String, OwnedVariant>;
 
-#[tokio::test(flavor = "multi_thread")]
-async fn changes_are_signalled_and_nothing_else() {
-    let service = Service::without_model(|_| {}, Limits::default()).await;
-    let client = service.client().await;
+/// The signals of changed properties of an interface.
+async fn changes_of(client: &Client, interface: &'static str) -> MessageStream {
     let rule = MatchRule::builder()
         .msg_type(Type::Signal)
         .sender(dbus::NAME)
         .path(dbus::PATH)
         .interface("org.freedesktop.DBus.Properties")
         .member("PropertiesChanged")
-        .arg(0, dbus::NAME)
+        .arg(0, interface)
         .build()
         .unwrap();
-    let mut signals = MessageStream::for_match_rule(rule, &client.0, None).await.unwrap();
+    MessageStream::for_match_rule(rule, &client.0, None).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_are_signalled_and_nothing_else() {
+    let service = Service::without_model(|_| {}, Limits::default()).await;
+    let client = service.client().await;
+    let mut signals = changes_of(&client, dbus::NAME).await;
     let mut known: HashMap<&str, OwnedVariant> = HashMap::new();
-    for name in
-        ["State", "Model", "Backend", "Device", "EmbeddingDimension", "ImageSize", "LogitScale", "LastError"]
-    {
+    for name in [
+        "State",
+        "Model",
+        "ModelDigest",
+        "Backend",
+        "Device",
+        "EmbeddingDimension",
+        "ImageSize",
+        "LogitScale",
+        "LastError",
+    ] {
         known.insert(name, client.property(name).await.unwrap());
     }
     assert_eq!(*known["State"], Variant::from("starting"));
@@ -91,6 +105,24 @@ async fn changes_are_signalled_and_nothing_else() {
     }
     for (name, value) in known {
         assert_eq!(client.property(name).await.unwrap(), value, "{name} was signalled");
+    }
+}
+
+/// The engine is asked here as the HTTP facade and the recovery of a lost device ask it: not over the bus.
+#[tokio::test(flavor = "multi_thread")]
+async fn another_model_in_service_is_a_change_of_the_models_whoever_asked_for_it() {
+    let service = Service::start().await;
+    let client = service.client().await;
+    let mut signals = changes_of(&client, "org.hailo.Clip1.Manager").await;
+    service.engine.load_model("demo").await.unwrap();
+    for model in ["other", "demo"] {
+        service.engine.choose_model(model.to_owned(), |_| Ok(())).await.unwrap();
+        let signal = soon(signals.next()).await.unwrap().unwrap();
+        let (_, changes, invalidated) =
+            signal.body().deserialize::<(String, Changes, Vec<String>)>().unwrap();
+        assert!(changes.is_empty(), "{changes:?}");
+        assert_eq!(invalidated, ["Models"]);
+        assert_eq!(*client.property("Model").await.unwrap(), Variant::from(model), "one signal for each");
     }
 }
 

@@ -6,9 +6,12 @@ mod dbus_service;
 
 use std::process::Command;
 
-use common::{Bus, Daemon, PATIENCE};
+use common::{Bus, Daemon, PATIENCE, backend, models};
 use dbus_service::{RED, Service, picture};
-use hailo_clip::dbus::{NAME, PATH};
+use hailo_clip::{
+    dbus::{NAME, PATH},
+    model::{Bundle, Platform},
+};
 
 fn run(command: &mut Command) -> String {
     let output = command.output().expect("busctl (package systemd) and gdbus (libglib2.0-bin) are installed");
@@ -75,6 +78,18 @@ fn the_installed_xml_is_what_the_daemon_prints() {
             interface(&printed, name),
             "dbus/org.hailo.Clip1.xml must be taken from \"busctl introspect --xml-interface\""
         );
+    }
+}
+
+#[test]
+fn the_model_is_known_by_what_it_is_made_of() {
+    let daemon = Daemon::start();
+    let digest = busctl(&daemon.bus, &["get-property", NAME, PATH, NAME, "ModelDigest"]);
+    let digest = digest.strip_prefix("s \"").and_then(|digest| digest.strip_suffix('"')).unwrap();
+    assert!(digest.len() == 64 && digest.bytes().all(|b| b.is_ascii_hexdigit()), "{digest}");
+    if backend() == "cpu" {
+        let bundle = Bundle::open(&models().join("demo")).unwrap();
+        assert_eq!(digest, bundle.digest(Platform::Cpu, bundle.image.fit));
     }
 }
 

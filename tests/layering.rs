@@ -7,7 +7,7 @@ use std::{
 
 /// From the top down; each layer with those of its own height that it may not import either.
 const LAYERS: [&[&str]; 11] = [
-    &["yaml", "kernel"],
+    &["yaml", "https", "kernel"],
     &["clip"],
     &["model"],
     &["config"],

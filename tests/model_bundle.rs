@@ -130,6 +130,36 @@ fn a_bundle_is_read() {
 }
 
 #[test]
+fn the_digest_follows_what_decides_embeddings_and_nothing_else() {
+    let installed = installed();
+    let digest_of = |text: &str, platform, fit| {
+        fs::write(installed.dir.join("model.yaml"), text).unwrap();
+        Bundle::open(&installed.dir).unwrap().digest(platform, fit)
+    };
+    let text = manifest("tiny");
+    let digest = digest_of(&text, Platform::Cpu, Fit::Crop);
+    assert_eq!(digest.len(), 64);
+    for (old, new) in [("logit_scale: 100", "logit_scale: 50"), ("license: MIT", "license: Apache-2.0")] {
+        assert!(text.contains(old), "{old}");
+        assert_eq!(digest_of(&text.replace(old, new), Platform::Cpu, Fit::Crop), digest, "{new}");
+    }
+    let altered = sha256(b"another file");
+    let mut seen = vec![digest.clone()];
+    for content in [&b"a tokenizer"[..], b"an image encoder", b"its weights", b"a text encoder"] {
+        seen.push(digest_of(&text.replace(&sha256(content), &altered), Platform::Cpu, Fit::Crop));
+    }
+    seen.push(digest_of(&text.replace("mean: [0.48", "mean: [0.5"), Platform::Cpu, Fit::Crop));
+    seen.push(digest_of(&text, Platform::Cpu, Fit::Pad));
+    seen.push(digest_of(&text, Platform::Hailo10H, Fit::Crop));
+    let count = seen.len();
+    seen.sort();
+    seen.dedup();
+    assert_eq!(seen.len(), count, "each has a digest of its own");
+    let table = digest_of(&text.replace(&sha256(b"a table"), &altered), Platform::Cpu, Fit::Crop);
+    assert_eq!(table, digest, "what other hardware needs is no part of it");
+}
+
+#[test]
 fn only_the_artefacts_that_will_be_used_have_to_be_there() {
     let installed = installed();
     installed.verify().unwrap();

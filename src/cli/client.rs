@@ -125,18 +125,28 @@ fn stranger() -> String {
     }
 }
 
+/// Digits of a digest that people are shown.
+const DIGITS: usize = 8;
+
 /// Whose embeddings they are. Those of different encoders must not be compared.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Encoder {
     pub(super) model: String,
+    /// Tells it from another model of that name; empty where an older service or index does not say.
+    #[serde(default)]
+    pub(super) digest: String,
     pub(super) backend: String,
     pub(super) dimension: u32,
 }
 
 impl fmt::Display for Encoder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { model, backend, dimension } = self;
-        write!(f, "{} on {}, {dimension} dimensions", escape(model), escape(backend))
+        let Self { model, digest, backend, dimension } = self;
+        f.write_str(&escape(model))?;
+        if !digest.is_empty() {
+            write!(f, " ({})", escape(&digest.chars().take(DIGITS).collect::<String>()))?;
+        }
+        write!(f, " on {}, {dimension} dimensions", escape(backend))
     }
 }
 
@@ -206,9 +216,10 @@ impl Client {
             let now =
                 self.request(TIMEOUT, async |_| self.properties().await?.get_all(INTERFACE).await).await?;
             let (model, backend) = (now.model.unwrap_or_default(), now.backend.unwrap_or_default());
+            let digest = now.model_digest.unwrap_or_default();
             match now.embedding_dimension {
                 Some(dimension @ 1..) if !backend.is_empty() => {
-                    return Ok(Encoder { model, backend, dimension });
+                    return Ok(Encoder { model, digest, backend, dimension });
                 }
                 _ if asked => return Err(ServiceError::Incompatible("no embedding dimension".to_owned())),
                 // Whatever the reason, a request makes it load its model.

@@ -3,13 +3,13 @@
 use std::{collections::HashMap, os::fd::AsFd, time::Duration};
 
 use futures_util::StreamExt;
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::time::{MissedTickBehavior, interval, timeout};
 use zbus::{Fd, OwnedObjectPath, OwnedVariant, proxy};
 
 use super::{
     client::{Client, MANAGEMENT_TIMEOUT, ServiceError, of_management},
     console::escape,
+    progress::Progress,
     wire::Reply,
 };
 
@@ -136,7 +136,7 @@ impl Client {
         if job.state().await? != "running" {
             return ended(&job, job.state().await? == "done", job.message().await?).await;
         }
-        let bar = Bar::new(&escape(&job.description().await?));
+        let bar = Progress::of_bytes(escape(&job.description().await?));
         let mut due = interval(INTERVAL);
         due.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut cancelled = false;
@@ -144,14 +144,12 @@ impl Client {
             tokio::select! {
                 Some(end) = ends.next() => {
                     let end = end.args()?;
-                    bar.clear();
                     if cancelled && !end.success {
                         return Ok(Ended::Interrupted);
                     }
                     return ended(&job, end.success, end.message.to_owned()).await;
                 }
                 Some(owner) = owners.next() => if owner.is_none() {
-                    bar.clear();
                     return Ok(Ended::Failed(
                         "the service stopped before the job was done; start it again to go on".to_owned(),
                         Vec::new(),
@@ -159,7 +157,6 @@ impl Client {
                 },
                 signal = tokio::signal::ctrl_c() => {
                     if cancelled || signal.is_err() {
-                        bar.clear();
                         return Ok(Ended::Interrupted);
                     }
                     cancelled = true;
@@ -202,32 +199,4 @@ async fn ended(job: &JobProxy<'_>, success: bool, message: String) -> zbus::Resu
         return Ok(Ended::Done(message));
     }
     Ok(Ended::Failed(message, job.missing_options().await?))
-}
-
-/// The bar on a terminal; elsewhere there is none.
-struct Bar(ProgressBar);
-
-impl Bar {
-    fn new(description: &str) -> Self {
-        let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
-        bar.set_style(
-            ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}")
-                .unwrap_or_else(|_| ProgressStyle::default_bar()),
-        );
-        bar.set_message(description.to_owned());
-        Self(bar)
-    }
-
-    fn is_shown(&self) -> bool {
-        !self.0.is_hidden()
-    }
-
-    fn at(&self, done: u64, total: u64) {
-        self.0.set_length(total);
-        self.0.set_position(done);
-    }
-
-    fn clear(&self) {
-        self.0.finish_and_clear();
-    }
 }

@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, sync::Arc};
 
 use tracing::warn;
 
-use super::trial::Trials;
+use super::{models::platform_of, trial::Trials};
 use crate::{
     backend::{self, BackendError, Host},
     clip::{ImageSpec, Tokenizer},
@@ -60,8 +60,13 @@ fn load(
         unavailable(format!("cannot read the tokenizer of model {}: {}", bundle.name, error.kind()))
     })?;
     let tokenizer = Tokenizer::from_json(&json, bundle.context_length).map_err(unavailable)?;
+    let fit = clip.fit.unwrap_or(bundle.image.fit);
+    // Hardware that is not known has vectors that nobody can tell apart.
+    let platform = platform_of(opened.backend.description());
+    let digest = platform.map_or_else(String::new, |platform| bundle.digest(platform, fit));
     Ok(LoadedModel {
         info: ModelInfo {
+            digest,
             name: bundle.name,
             aliases: bundle.aliases,
             embedding_dimension: bundle.embedding_dimension,
@@ -69,7 +74,7 @@ fn load(
             logit_scale: clip.logit_scale.unwrap_or(bundle.logit_scale),
             precision: bundle.precision,
         },
-        image: ImageSpec { fit: clip.fit.unwrap_or(bundle.image.fit), ..bundle.image },
+        image: ImageSpec { fit, ..bundle.image },
         tokenizer,
         logit_bias: bundle.logit_bias,
         backend: opened.backend,

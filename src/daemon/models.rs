@@ -15,6 +15,7 @@ use super::{
     trial::{self, Trials},
 };
 use crate::{
+    backend::{BackendKind, Description},
     dbus::{ListedModel, ModelDescription, ModelPlace, Models},
     engine::Status,
     kernel,
@@ -34,15 +35,21 @@ pub(super) struct LocalModels {
     pub(super) status: watch::Receiver<Status>,
 }
 
+/// The hardware of a backend; `None` for an NPU that is not known here.
+pub(super) fn platform_of(backend: &Description) -> Option<Platform> {
+    match (&backend.npu, backend.kind) {
+        (Some(npu), _) => Platform::ALL.into_iter().find(|platform| platform.to_string() == npu.architecture),
+        (None, BackendKind::Cpu) => Some(Platform::Cpu),
+        (None, BackendKind::Hailo) => None,
+    }
+}
+
 impl LocalModels {
     /// The hardware of this machine. Without HailoRT's word it is what the driver's version lets it be.
     fn platforms(&self) -> Vec<Platform> {
-        let known = self.status.borrow().backend.as_ref().and_then(|backend| backend.npu.clone());
-        let known = known.and_then(|npu| {
-            Platform::ALL.into_iter().find(|platform| platform.to_string() == npu.architecture)
-        });
+        let known = self.status.borrow().backend.as_ref().and_then(platform_of);
         let mut platforms = vec![Platform::Cpu];
-        if let Some(npu) = known {
+        if let Some(npu) = known.filter(|platform| *platform != Platform::Cpu) {
             platforms.push(npu);
             return platforms;
         }

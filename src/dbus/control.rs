@@ -22,7 +22,7 @@ use super::{
     jobs::{Jobs, Order},
 };
 use crate::{
-    engine::{Engine, EngineError, State, Switch},
+    engine::{ChoiceError, Engine, EngineError, State, Switch},
     model::{self, ChangeError, Watch},
 };
 
@@ -201,16 +201,15 @@ impl Control {
         name: &str,
         #[zbus(header)] header: Header<'_>,
         #[zbus(connection)] connection: &Connection,
-        #[zbus(signal_emitter)] emitter: SignalEmitter<'_>,
     ) -> Result<&'static str, Error> {
         let name = model_name(name);
-        let (engine, models, emitter) = (self.engine.clone(), Arc::clone(&self.models), emitter.to_owned());
+        let (engine, models) = (self.engine.clone(), Arc::clone(&self.models));
         let work = async move {
-            let name = name?;
-            let switch = engine.switch_model(&name).await.map_err(does_not_load)?;
-            let chosen = tokio::task::spawn_blocking(move || models.choose(&name)).await;
-            chosen.map_err(|_| broken())??;
-            announce_models(&emitter).await;
+            let chosen = engine.choose_model(name?, move |name| models.choose(name)).await;
+            let switch = chosen.map_err(|error| match error {
+                ChoiceError::Load(error) => does_not_load(error),
+                ChoiceError::Record(error) => error.into(),
+            })?;
             Ok(match switch {
                 Switch::Beside => "beside",
                 Switch::InPlace => "in place",
@@ -350,7 +349,7 @@ impl Control {
 }
 
 /// Tells that the property Models has another value; whoever wants to know reads it.
-async fn announce_models(emitter: &SignalEmitter<'_>) {
+pub(super) async fn announce_models(emitter: &SignalEmitter<'_>) {
     let interface = InterfaceName::from_static_str_unchecked("org.hailo.Clip1.Manager");
     let invalid = Cow::Borrowed(&["Models"][..]);
     if let Err(error) = fdo::Properties::properties_changed(emitter, interface, HashMap::new(), invalid).await

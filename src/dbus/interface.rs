@@ -220,6 +220,14 @@ impl Clip1 {
         self.status().model
     }
 
+    /// SHA-256 over all that decides the embeddings of the loaded model on its hardware: encoders, tokenizer,
+    /// pre-processing. Only embeddings under the same digest can be compared; a name may come to stand for
+    /// another model. Empty while no model is loaded.
+    #[zbus(property)]
+    fn model_digest(&self) -> String {
+        self.status().model_digest
+    }
+
     /// cpu or hailo; empty while no model is loaded.
     #[zbus(property)]
     fn backend(&self) -> &'static str {

@@ -39,7 +39,6 @@ use self::{
     control::Control,
     gate::Gate,
     interface::Clip1,
-    properties::StatusProperties,
 };
 pub use self::{
     connect::{Bus, BusAddressError, ConnectError, connect},
@@ -127,7 +126,7 @@ pub async fn serve(
     let gate =
         Gate { engine: engine.clone(), callers: Arc::clone(&callers), authority: Arc::clone(&authority) };
     let mut status = engine.status();
-    let announced = StatusProperties::from(&*status.borrow_and_update());
+    let announced = status.borrow_and_update().clone();
 
     // An object that is added to an existing connection may miss the first calls: zbus begins to
     // listen for them in a task of its own, and only the builder waits for that.

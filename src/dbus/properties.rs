@@ -6,7 +6,7 @@ use tokio::sync::watch;
 use tracing::debug;
 use zbus::{Variant, fdo, names::InterfaceName, object_server::SignalEmitter};
 
-use super::NAME;
+use super::{NAME, control::announce_models};
 use crate::engine::Status;
 
 /// The engine's status as the bus shows it: what is not known (yet) is empty or zero.
@@ -14,6 +14,7 @@ use crate::engine::Status;
 pub(super) struct StatusProperties {
     pub(super) state: &'static str,
     pub(super) model: String,
+    pub(super) model_digest: String,
     pub(super) backend: &'static str,
     pub(super) device: String,
     pub(super) architecture: String,
@@ -33,6 +34,7 @@ impl From<&Status> for StatusProperties {
         Self {
             state: status.state.as_str(),
             model: status.model.clone(),
+            model_digest: loaded.map_or_else(String::new, |model| model.digest.clone()),
             backend: backend.map_or("", |backend| backend.kind.as_str()),
             device: backend.map_or_else(String::new, |backend| backend.device.clone()),
             architecture: npu.map_or_else(String::new, |npu| npu.architecture.clone()),
@@ -64,6 +66,7 @@ impl StatusProperties {
         HashMap::from([
             ("State", self.state.into()),
             ("Model", self.model.as_str().into()),
+            ("ModelDigest", self.model_digest.as_str().into()),
             ("Backend", self.backend.into()),
             ("Device", self.device.as_str().into()),
             ("DeviceArchitecture", self.architecture.as_str().into()),
@@ -78,14 +81,18 @@ impl StatusProperties {
     }
 }
 
-/// Signals what changes after `announced`, as long as the engine lives.
+/// Signals what changes after `announced`, as long as the engine lives. The property Models is among it,
+/// whoever had another model loaded: it says which one is in service.
 pub(super) async fn announce(
     mut status: watch::Receiver<Status>,
-    mut announced: StatusProperties,
+    announced: Status,
     emitter: SignalEmitter<'static>,
 ) {
+    let mut in_service = loaded(&announced);
+    let mut announced = StatusProperties::from(&announced);
     while status.changed().await.is_ok() {
-        let current = StatusProperties::from(&*status.borrow_and_update());
+        let status = status.borrow_and_update().clone();
+        let current = StatusProperties::from(&status);
         let changes = current.changes_since(&announced);
         if !changes.is_empty() {
             let signal = fdo::Properties::properties_changed(
@@ -99,7 +106,16 @@ pub(super) async fn announce(
             }
         }
         announced = current;
+        let now = loaded(&status);
+        if now != in_service {
+            announce_models(&emitter).await;
+            in_service = now;
+        }
     }
+}
+
+fn loaded(status: &Status) -> Option<String> {
+    status.loaded.as_ref().map(|model| model.name.clone())
 }
 
 #[cfg(test)]
@@ -121,6 +137,7 @@ mod tests {
                 image_size: 224,
                 logit_scale: 100.0,
                 precision: "fp32".to_owned(),
+                digest: "0f".to_owned(),
             }),
             ..loading()
         }
@@ -133,7 +150,7 @@ mod tests {
 
         let mut changed: Vec<_> = ready.changes_since(&loading).into_keys().collect();
         changed.sort_unstable();
-        assert_eq!(changed, ["EmbeddingDimension", "ImageSize", "LogitScale", "State"]);
+        assert_eq!(changed, ["EmbeddingDimension", "ImageSize", "LogitScale", "ModelDigest", "State"]);
     }
 
     #[test]

@@ -28,6 +28,7 @@ use super::{
 use crate::{
     config::{self, ConfigErrors, Loaded, Settings},
     dbus,
+    kernel::memory,
 };
 
 /// What the checks look at.
@@ -185,16 +186,20 @@ impl Machine {
         (server.port != 0).then(|| SocketAddr::new(host, server.port))
     }
 
-    /// A file of the service's control group.
-    pub(crate) fn cgroup(&self, file: &str) -> Option<String> {
+    /// The folder of the service's control group.
+    fn cgroup_folder(&self) -> Option<PathBuf> {
         let group = self.installed_units()?.service_state.control_group.as_deref()?;
-        let folder = self.within("/sys/fs/cgroup").join(group.trim_start_matches('/'));
-        (!group.is_empty()).then(|| std::fs::read_to_string(folder.join(file)).ok())?
+        (!group.is_empty()).then(|| self.within("/sys/fs/cgroup").join(group.trim_start_matches('/')))
     }
 
-    /// The number that is all of such a file; `None` also for `max`, which is no limit.
-    pub(crate) fn cgroup_number(&self, file: &str) -> Option<u64> {
-        self.cgroup(file)?.trim().parse().ok()
+    /// What that group holds of memory.
+    pub(crate) fn memory(&self) -> Option<memory::Account> {
+        memory::Account::of(&self.cgroup_folder()?)
+    }
+
+    /// A file of that group.
+    pub(crate) fn cgroup(&self, file: &str) -> Option<String> {
+        std::fs::read_to_string(self.cgroup_folder()?.join(file)).ok()
     }
 
     /// A path for people: without what stands for `/`.

@@ -2,10 +2,11 @@
 
 use std::{sync::Arc, time::Duration};
 
+use thiserror::Error;
 use tracing::info;
 
 use super::{Engine, EngineError, State, life::refusal};
-use crate::{clip::Pixels, config::Settings};
+use crate::{clip::Pixels, config::Settings, model::ChangeError};
 
 /// Longest wait for batches that run, when their device is to be released.
 const RELEASE_LIMIT: Duration = Duration::from_secs(60);
@@ -17,6 +18,17 @@ pub enum Switch {
     Beside,
     /// The old one was given up first, and requests waited.
     InPlace,
+}
+
+/// Why a choice of a model was not made, or will not last.
+#[derive(Clone, Debug, Error, PartialEq)]
+pub enum ChoiceError {
+    /// The model does not load; the old one stays.
+    #[error(transparent)]
+    Load(#[from] EngineError),
+    /// The model is in service, and that is not recorded.
+    #[error(transparent)]
+    Record(#[from] ChangeError),
 }
 
 /// Whether there is memory for the model that the settings name, beside what is loaded. May read files.
@@ -44,6 +56,29 @@ impl Engine {
     /// As [`load_model`](Self::load_model).
     pub async fn switch_model(&self, name: &str) -> Result<Switch, EngineError> {
         let _one_at_a_time = self.shared.loading.lock().await;
+        self.switch_locked(name).await
+    }
+
+    /// As [`switch_model`](Self::switch_model), and has `record` write the choice down before another model
+    /// can be loaded: what was recorded last is what is in service.
+    ///
+    /// A future that is dropped in between leaves the one without the other, so callers spawn it.
+    ///
+    /// # Errors
+    /// [`ChoiceError`]
+    pub async fn choose_model(
+        &self,
+        name: String,
+        record: impl FnOnce(&str) -> Result<(), ChangeError> + Send + 'static,
+    ) -> Result<Switch, ChoiceError> {
+        let _one_at_a_time = self.shared.loading.lock().await;
+        let switch = self.switch_locked(&name).await?;
+        let recorded = tokio::task::spawn_blocking(move || record(&name)).await;
+        recorded.map_err(|_| ChangeError::Storage("internal error, please report it".to_owned()))??;
+        Ok(switch)
+    }
+
+    async fn switch_locked(&self, name: &str) -> Result<Switch, EngineError> {
         let mut settings = self.settings();
         if !name.is_empty() && settings.clip.model != name {
             Arc::make_mut(&mut settings).clip.model = name.to_owned();

@@ -23,7 +23,7 @@ mod status;
 mod text_cache;
 mod validate;
 
-pub use control::{FitsBeside, Switch};
+pub use control::{ChoiceError, FitsBeside, Switch};
 pub use explanation::{Explain, Explanation, Margin, NearDuplicate, TemplateEffect, Warning, WarningCode};
 pub use model::{LoadedModel, Loader};
 pub use request::{

@@ -95,4 +95,6 @@ pub struct ModelInfo {
     pub logit_scale: f32,
     /// Numeric precision of the weights.
     pub precision: String,
+    /// Stands for all that decides the embeddings: those under the same one can be compared. Empty if not known.
+    pub digest: String,
 }

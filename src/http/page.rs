@@ -1,6 +1,6 @@
 //! `GET /`: the web page for browsers, and the list of endpoints for everybody else.
 //!
-//! The page is three files of this program. It loads nothing from elsewhere, and its policy allows
+//! The page is a few files of this program. It loads nothing from elsewhere, and its policy allows
 //! nothing else; it needs no key, for it holds nothing, and asks the person for one when the service does.
 
 use axum::{
@@ -15,6 +15,7 @@ use super::{error::ApiError, index, router::Facade, security};
 const HTML: &str = include_str!("page/page.html");
 const CSS: &str = include_str!("page/page.css");
 const JS: &str = include_str!("page/page.js");
+const SERVICE_JS: &str = include_str!("page/service.js");
 const SVG: &str = include_str!("page/page.svg");
 
 /// Scripts and styles of this origin alone, none inline; pictures that the person chose are `blob:`.
@@ -45,6 +46,11 @@ pub(super) async fn css(headers: HeaderMap) -> Response {
 /// `GET /page.js`
 pub(super) async fn js(headers: HeaderMap) -> Response {
     file(&headers, "text/javascript; charset=utf-8", JS)
+}
+
+/// `GET /service.js`
+pub(super) async fn service_js(headers: HeaderMap) -> Response {
+    file(&headers, "text/javascript; charset=utf-8", SERVICE_JS)
 }
 
 /// `GET /page.svg`
@@ -105,7 +111,7 @@ mod tests {
     fn the_page_has_nothing_inline_and_nothing_from_elsewhere() {
         assert!(!HTML.contains(" style=") && !HTML.contains("<style"));
         assert!(!HTML.contains(" onclick=") && HTML.matches("<script").count() == 1);
-        for content in [HTML, CSS, JS] {
+        for content in [HTML, CSS, JS, SERVICE_JS] {
             assert!(!content.contains("http://") && !content.contains("https://"));
         }
     }

@@ -74,6 +74,7 @@ pub(super) fn router(facade: Facade) -> Router {
         .route("/", get(page::root))
         .route("/page.css", get(page::css))
         .route("/page.js", get(page::js))
+        .route("/service.js", get(page::service_js))
         .route("/page.svg", get(page::svg));
     let guarded = Router::new()
         .route("/openapi.json", get(openapi::openapi))

@@ -2,7 +2,7 @@
 //!
 //! On the bus polkit decides about this. A local user must find no way round it here, so a key that the
 //! administrator has marked is needed, and a service without such keys never does it.
-//! As on the bus, the choice outlives a restart.
+//! As on the bus, the choice outlives a restart, and what was begun ends even if the client has hung up.
 
 use std::sync::Arc;
 
@@ -22,7 +22,7 @@ use super::{
     router::Facade,
     security,
 };
-use crate::model::ChangeError;
+use crate::{engine::ChoiceError, model::ChangeError};
 
 /// Records that the named model was chosen. May write files.
 pub type Choose = Arc<dyn Fn(&str) -> Result<(), ChangeError> + Send + Sync>;
@@ -52,17 +52,17 @@ pub(super) async fn use_model(State(facade): State<Facade>, request: Request) ->
     security::authorize_management(&facade, request.headers())?;
     let body = payload::receive_json(&facade, request).await?;
     let model = payload::decode_json(body, from_json).await?;
-    facade.engine.load_model(&model).await?;
-    if let Some(choose) = facade.choose.clone() {
-        let chosen = tokio::task::spawn_blocking({
-            let model = model.clone();
-            move || choose(&model)
-        });
-        chosen.await.map_err(|_| ApiError::internal())?.map_err(|error| {
+    let (engine, choose, name) = (facade.engine.clone(), facade.choose.clone(), model.clone());
+    let record = move |model: &str| choose.map_or(Ok(()), |choose| choose(model));
+    // In a task of its own: this future is dropped if the client hangs up.
+    let chosen = tokio::spawn(async move { engine.choose_model(name, record).await });
+    chosen.await.map_err(|_| ApiError::internal())?.map_err(|error| match error {
+        ChoiceError::Load(error) => error.into(),
+        ChoiceError::Record(error) => {
             let message = format!("model {model} is in service, but will not be after a restart: {error}");
             ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, "not_recorded", message)
-        })?;
-    }
+        }
+    })?;
     Ok(Json(UsedModel { model }).into_response())
 }
 

@@ -1,13 +1,61 @@
-//! How much memory this process may still take.
+//! Memory: what control groups and the machine have, and how much a process may still take of it.
 
 use std::{fs, path::Path};
 
-/// Bytes that can be allocated before the cgroup's limit, or the machine's, is met; `None` where nothing says.
-/// `root` is `/` but in tests.
-///
-/// Counted as free is what the kernel gives up first: pages of files that nobody used of late.
+/// What a control group (v2) holds of memory, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Account {
+    /// `None`: as much as there is.
+    pub(crate) limit: Option<u64>,
+    /// Pages of files that nobody used of late, which the kernel gives up first, are not in it.
+    pub(crate) used: u64,
+    /// Those pages.
+    pub(crate) cached: u64,
+    /// Processes that were killed for want of memory.
+    pub(crate) kills: u64,
+}
+
+impl Account {
+    /// Of the group with this folder; `None` where memory is not accounted for.
+    pub(crate) fn of(cgroup: &Path) -> Option<Self> {
+        let text = |file: &str| fs::read_to_string(cgroup.join(file)).unwrap_or_default();
+        let current: u64 = text("memory.current").trim().parse().ok()?;
+        let cached = field(&text("memory.stat"), "inactive_file").unwrap_or(0).min(current);
+        Some(Self {
+            // "max" is no limit.
+            limit: text("memory.max").trim().parse().ok(),
+            used: current - cached,
+            cached,
+            kills: field(&text("memory.events"), "oom_kill").unwrap_or(0),
+        })
+    }
+}
+
+/// Memory of the machine, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Machine {
+    pub(crate) total: u64,
+    /// What programs can have without swapping.
+    pub(crate) available: u64,
+}
+
+impl Machine {
+    /// `root` is `/` but in tests.
+    pub(crate) fn read(root: &Path) -> Option<Self> {
+        let text = fs::read_to_string(root.join("proc/meminfo")).ok()?;
+        let bytes = |key: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+            Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? << 10)
+        };
+        Some(Self { total: bytes("MemTotal")?, available: bytes("MemAvailable")? })
+    }
+}
+
+/// Bytes that this process can allocate before its cgroup's limit, or the machine's, is met; `None` where
+/// nothing says. `root` is `/` but in tests.
 pub(crate) fn available(root: &Path) -> Option<u64> {
-    [in_cgroups(root), on_machine(root)].into_iter().flatten().min()
+    let on_machine = Machine::read(root).map(|machine| machine.available);
+    [in_cgroups(root), on_machine].into_iter().flatten().min()
 }
 
 /// The least room in the process's cgroup and those around it.
@@ -15,23 +63,14 @@ fn in_cgroups(root: &Path) -> Option<u64> {
     let membership = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
     let path = membership.lines().find_map(|line| line.strip_prefix("0::/"))?;
     let mount = root.join("sys/fs/cgroup");
-    mount.join(path).ancestors().take_while(|dir| dir.starts_with(&mount)).filter_map(room).min()
+    let groups = mount.join(path);
+    let groups = groups.ancestors().take_while(|dir| dir.starts_with(&mount));
+    groups.filter_map(Account::of).filter_map(|group| Some(group.limit?.saturating_sub(group.used))).min()
 }
 
-fn room(cgroup: &Path) -> Option<u64> {
-    let number = |file: &str| fs::read_to_string(cgroup.join(file)).ok()?.trim().parse::<u64>().ok();
-    // "max" is no limit.
-    let limit = number("memory.max")?;
-    let used = number("memory.current")?;
-    let statistics = fs::read_to_string(cgroup.join("memory.stat")).unwrap_or_default();
-    let idle = statistics.lines().find_map(|line| line.strip_prefix("inactive_file ")?.parse::<u64>().ok());
-    Some(limit.saturating_sub(used.saturating_sub(idle.unwrap_or(0))))
-}
-
-fn on_machine(root: &Path) -> Option<u64> {
-    let memory = fs::read_to_string(root.join("proc/meminfo")).ok()?;
-    let line = memory.lines().find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? * 1024)
+/// The number in a line such as `oom_kill 3`, of which the files of control groups are made.
+pub(crate) fn field(text: &str, key: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
 #[cfg(test)]

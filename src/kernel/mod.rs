@@ -1,4 +1,4 @@
-//! What the kernel shows of the machine: NPUs, and which process has a file or a port.
+//! What the kernel shows of the machine: NPUs, memory, and which process has a file or a port.
 //!
 //! Read from `/sys` and `/proc`; what stands for these is passed in. Deliberately not here: what follows
 //! from it, and what HailoRT says of a device.

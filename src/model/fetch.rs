@@ -7,7 +7,6 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Read, Seek, SeekFrom, Write},
     path::{Path, PathBuf},
-    sync::Arc,
     thread,
     time::Duration,
 };
@@ -16,10 +15,10 @@ use sha2::{Digest, Sha256};
 use ureq::{
     Agent, Body,
     http::{Response, StatusCode, Uri, header},
-    tls::{RootCerts, TlsConfig},
 };
 
 use super::{ChangeError, Download, verify::CHUNK};
+use crate::https::{self, Trust};
 
 /// How patient a fetch is.
 #[derive(Clone, Copy, Debug)]
@@ -87,15 +86,10 @@ impl Client {
     pub(super) fn new(patience: Patience) -> Self {
         let idle = Some(patience.idle);
         let config = Agent::config_builder()
-            .tls_config(
-                TlsConfig::builder()
-                    .root_certs(RootCerts::PlatformVerifier)
-                    .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-                    .build(),
-            )
+            .tls_config(https::tls(Trust::System))
             .http_status_as_error(false)
             .max_redirects(MAX_REDIRECTS)
-            .user_agent(concat!("hailo-clip/", env!("CARGO_PKG_VERSION")))
+            .user_agent(https::USER_AGENT)
             .timeout_resolve(idle)
             .timeout_connect(idle)
             .timeout_recv_response(idle)

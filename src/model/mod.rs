@@ -11,6 +11,7 @@ mod copy;
 mod description;
 mod error;
 mod fetch;
+mod identity;
 mod import;
 mod manifest;
 mod pull;

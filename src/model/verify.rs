@@ -164,7 +164,7 @@ impl Bundle {
 }
 
 impl Tower {
-    fn artefacts(&self, platform: Platform) -> Option<Vec<&Artefact>> {
+    pub(super) fn artefacts(&self, platform: Platform) -> Option<Vec<&Artefact>> {
         let hef = match platform {
             Platform::Cpu => {
                 let encoder = self.cpu.as_ref()?;

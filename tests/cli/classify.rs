@@ -9,7 +9,7 @@ use std::{
 
 use nix::{sys::stat::Mode, unistd::mkfifo};
 
-use crate::fake::{Fake, Finished};
+use crate::{bus::Finished, fake::Fake};
 
 #[test]
 fn prompts_are_ranked_for_a_picture() {

@@ -2,7 +2,7 @@
 
 use std::{fs, io::Write, process::Stdio};
 
-use crate::fake::{Fake, Finished};
+use crate::{bus::Finished, fake::Fake};
 
 #[test]
 fn plain_lines_name_the_picture_and_its_values() {

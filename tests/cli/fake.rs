@@ -1,130 +1,25 @@
-//! A private message bus, and on it an `org.hailo.Clip1` that answers from a script.
+//! An `org.hailo.Clip1` on a bus of its own that answers from a script.
 
 use std::{
     collections::VecDeque,
-    fs::{self, File},
-    io::{BufRead, BufReader, Read},
+    fs::File,
+    io::Read,
     os::fd::AsFd,
     path::PathBuf,
-    process::{Child, Command, Output, Stdio},
     sync::{Arc, Mutex, mpsc},
 };
 
 use nix::fcntl::{FcntlArg, SealFlag, fcntl};
-use tempfile::TempDir;
 use tokio::{runtime::Runtime, sync::watch};
 use zbus::{
     Connection, DBusError, DeserializeDict, Fd, SerializeDict, Type, connection, interface,
     message::{Flags, Header},
 };
 
+use crate::bus::{Bus, Finished};
+
 const NAME: &str = "org.hailo.Clip1";
 const PATH: &str = "/org/hailo/Clip1";
-
-/// A message bus of its own; ends with the value.
-pub(crate) struct Bus {
-    daemon: Child,
-    pub(crate) address: String,
-    pub(crate) folder: TempDir,
-}
-
-impl Bus {
-    pub(crate) fn start() -> Self {
-        Self::with_config("")
-    }
-
-    /// `extra` is added to the bus's configuration; `@` in it stands for the bus's folder.
-    pub(crate) fn with_config(extra: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().to_str().unwrap();
-        let config = format!(
-            "<busconfig><type>session</type><listen>unix:tmpdir={path}</listen><auth>EXTERNAL</auth>\
-             <policy context='default'><allow send_destination='*'/><allow receive_sender='*'/><allow own='*'/></policy>{}</busconfig>",
-            extra.replace('@', path)
-        );
-        fs::write(folder.path().join("bus.conf"), config).unwrap();
-        let mut daemon = Command::new("dbus-daemon")
-            .args(["--nofork", "--nopidfile", "--print-address"])
-            .arg(format!("--config-file={path}/bus.conf"))
-            .stdout(Stdio::piped())
-            // It logs every refusal that a test provokes.
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut address = String::new();
-        BufReader::new(daemon.stdout.take().unwrap()).read_line(&mut address).unwrap();
-        assert!(!address.is_empty(), "the bus did not start");
-        Self { daemon, address: address.trim().to_owned(), folder }
-    }
-
-    /// `hailo-clip` with this bus, to be run in the bus's folder.
-    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hailo-clip"));
-        command
-            .args(arguments)
-            .env("HAILO_CLIP_BUS", &self.address)
-            .env_remove("NO_COLOR")
-            .env_remove("CLICOLOR_FORCE")
-            .env("TERM", "xterm-256color")
-            .env("XDG_CACHE_HOME", self.folder.path().join("cache"))
-            .current_dir(self.folder.path())
-            .stdin(Stdio::null());
-        command
-    }
-
-    pub(crate) fn run(&self, arguments: &[&str]) -> Finished {
-        self.command(arguments).output().unwrap().into()
-    }
-
-    /// Puts a file into the bus's folder.
-    pub(crate) fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
-        let path = self.folder.path().join(name);
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        fs::write(&path, content).unwrap();
-        path
-    }
-}
-
-impl Drop for Bus {
-    fn drop(&mut self) {
-        let _ = self.daemon.kill();
-        let _ = self.daemon.wait();
-    }
-}
-
-/// What a process left behind.
-#[derive(Debug)]
-pub(crate) struct Finished {
-    pub(crate) code: Option<i32>,
-    pub(crate) out: String,
-    pub(crate) err: String,
-}
-
-impl From<Output> for Finished {
-    fn from(output: Output) -> Self {
-        Self {
-            code: output.status.code(),
-            out: String::from_utf8(output.stdout).unwrap(),
-            err: String::from_utf8(output.stderr).unwrap(),
-        }
-    }
-}
-
-impl Finished {
-    /// Standard output of a command that did all it should, without a word of complaint.
-    #[track_caller]
-    pub(crate) fn success(self) -> String {
-        assert_eq!((self.code, self.err.as_str()), (Some(0), ""), "{}", self.out);
-        self.out
-    }
-
-    /// Standard error of a command that failed so.
-    #[track_caller]
-    pub(crate) fn failure(self, code: i32) -> String {
-        assert_eq!(self.code, Some(code), "{}{}", self.out, self.err);
-        self.err
-    }
-}
 
 /// What the service was asked.
 #[derive(Clone, Debug, Default)]
@@ -219,7 +114,10 @@ pub(crate) struct Script {
     answered: watch::Sender<Vec<Vec<u8>>>,
     state: Mutex<String>,
     model: Mutex<String>,
+    digest: Mutex<String>,
     backend: Mutex<String>,
+    /// Whether every call is refused as one too many.
+    full: Mutex<bool>,
     /// What is called when a picture has been read.
     when_read: Mutex<Option<WhenRead>>,
 }
@@ -229,6 +127,16 @@ impl Script {
     pub(crate) fn become_other(&self, model: &str, backend: &str) {
         model.clone_into(&mut self.model.lock().unwrap());
         backend.clone_into(&mut self.backend.lock().unwrap());
+    }
+
+    /// Has its queue be full, or have room again.
+    pub(crate) fn set_full(&self, full: bool) {
+        *self.full.lock().unwrap() = full;
+    }
+
+    /// Changes the state, and tells nobody.
+    pub(crate) fn fall_into(&self, state: &str) {
+        state.clone_into(&mut self.state.lock().unwrap());
     }
 }
 
@@ -242,6 +150,9 @@ impl Service {
         self.0.calls.lock().unwrap().send(call).unwrap();
         if !["ready", "degraded"].contains(&self.0.state.lock().unwrap().as_str()) {
             return Err(Refusal::NotReady("the model is being loaded".to_owned()));
+        }
+        if *self.0.full.lock().unwrap() {
+            return Err(Refusal::QueueFull("8 requests wait".to_owned()));
         }
         if let Some(refusal) = self.0.refusals.lock().unwrap().pop_front() {
             return Err(refusal);
@@ -338,6 +249,11 @@ impl Service {
     #[zbus(property)]
     fn model(&self) -> String {
         self.0.model.lock().unwrap().clone()
+    }
+
+    #[zbus(property)]
+    fn model_digest(&self) -> String {
+        self.0.digest.lock().unwrap().clone()
     }
 
     #[zbus(property)]
@@ -464,7 +380,9 @@ impl Fake {
             answered: watch::Sender::default(),
             state: Mutex::new(state.to_owned()),
             model: Mutex::new("fake".to_owned()),
+            digest: Mutex::default(),
             backend: Mutex::new("cpu".to_owned()),
+            full: Mutex::default(),
             when_read: Mutex::default(),
         });
         let service = Service(script.clone());
@@ -481,6 +399,16 @@ impl Fake {
     /// Has it answer as another model or backend from now on.
     pub(crate) fn become_other(&self, model: &str, backend: &str) {
         self.script.become_other(model, backend);
+    }
+
+    /// Has its model have this digest from now on.
+    pub(crate) fn set_digest(&self, digest: &str) {
+        digest.clone_into(&mut self.script.digest.lock().unwrap());
+    }
+
+    /// Has its queue be full, or have room again.
+    pub(crate) fn set_full(&self, full: bool) {
+        self.script.set_full(full);
     }
 
     /// Calls this whenever a picture to embed has been read, before the answer.
@@ -522,7 +450,7 @@ impl Fake {
 
     /// Changes the state and tells the bus.
     pub(crate) fn set_state(&self, state: &str) {
-        state.clone_into(&mut self.script.state.lock().unwrap());
+        self.script.fall_into(state);
         self.runtime.block_on(async {
             let service = self.connection.object_server().interface::<_, Service>(PATH).await.unwrap();
             service.get().await.state_changed(service.signal_emitter()).await.unwrap();

@@ -8,7 +8,10 @@ use std::{
     process::{Command, Stdio},
 };
 
-use crate::fake::{Fake, Refusal};
+use crate::{
+    fake::{Fake, Refusal},
+    skip::skipped,
+};
 
 fn embed(fake: &Fake) -> String {
     let finished = fake.run(&["embed", "image", "-r", "photos", "-o", "out.jsonl"]);
@@ -158,6 +161,27 @@ fn another_model_or_backend_is_said_and_indexed_anew() {
     assert_eq!(rows(&fake)[0]["backend"], "hailo");
 }
 
+/// Somebody has put other weights under the name.
+#[test]
+fn another_model_of_the_same_name_is_another_model() {
+    let fake = Fake::start();
+    fake.file("photos/a.jpg", "a");
+    fake.set_digest("0123456789abcdef");
+    embed(&fake);
+    embed(&fake);
+    assert_eq!(asked(&fake), ["a"]);
+    fake.set_digest("fedcba9876543210");
+    let err = embed(&fake);
+    assert!(
+        err.contains(
+            "photos was indexed with fake (01234567) on cpu, 3 dimensions; \
+             indexing it anew with fake (fedcba98) on cpu, 3 dimensions"
+        ),
+        "{err}"
+    );
+    assert_eq!(asked(&fake), ["a"]);
+}
+
 /// The embedding of the picture during which the model changed is of nobody knows whom.
 #[test]
 fn a_model_that_changes_in_between_leaves_no_mixture() {
@@ -217,6 +241,58 @@ fn a_service_that_goes_and_comes_back_is_waited_for() {
     assert!(lines.next().unwrap().contains("photos/a.jpg: no answer within"));
     assert_eq!(child.wait().unwrap().code(), Some(1));
     assert_eq!(asked(&fake), ["d"]);
+}
+
+#[test]
+fn a_queue_that_is_full_for_long_is_waited_for() {
+    let fake = Fake::start();
+    let pictures = ["a", "b", "c", "d"];
+    for name in pictures {
+        fake.file(&format!("photos/{name}.jpg"), name);
+    }
+    let mut once = Some(());
+    fake.when_read(move |script, image| {
+        if image == b"b" && once.take().is_some() {
+            script.set_full(true);
+        }
+    });
+    let arguments = ["embed", "image", "photos", "-o", "out.jsonl", "--jobs", "2", "--timeout", "1"];
+    let mut child = fake.bus.command(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map(Result::unwrap);
+    let line = lines.next().unwrap();
+    assert!(line.contains("busy") && line.ends_with("waiting for the service"), "{line}");
+    fake.set_full(false);
+    assert_eq!(lines.next().unwrap(), "hailo-clip: the service answers again");
+    assert_eq!(lines.next(), None);
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let paths: Vec<_> = rows(&fake).iter().map(|row| row["path"].clone()).collect();
+    assert_eq!(paths, pictures.map(|name| format!("photos/{name}.jpg")));
+    asked(&fake);
+    embed(&fake);
+    assert_eq!(asked(&fake), [""; 0], "all of it is in the index");
+}
+
+#[test]
+fn a_service_that_loads_its_model_anew_is_waited_for() {
+    let fake = Fake::start();
+    let pictures = ["a", "b", "c", "d"];
+    for name in pictures {
+        fake.file(&format!("photos/{name}.jpg"), name);
+    }
+    let mut once = Some(());
+    fake.when_read(move |script, image| {
+        if image == b"c" && once.take().is_some() {
+            script.fall_into("loading");
+        }
+    });
+    let arguments = ["embed", "image", "photos", "-o", "out.jsonl", "--jobs", "2"];
+    let child = fake.bus.command(&arguments).stderr(Stdio::piped()).spawn().unwrap();
+    while fake.next_call().image != b"c" {}
+    fake.set_state("ready");
+    let output = child.wait_with_output().unwrap();
+    assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(0), String::new()));
+    let paths: Vec<_> = rows(&fake).iter().map(|row| row["path"].clone()).collect();
+    assert_eq!(paths, pictures.map(|name| format!("photos/{name}.jpg")));
 }
 
 #[test]
@@ -286,8 +362,7 @@ fn folders_and_single_pictures_go_into_one_file() {
 fn pyarrow_reads_the_table() {
     let python = concat!(env!("CARGO_MANIFEST_DIR"), "/target/parquet-reader/bin/python");
     if !PathBuf::from(python).exists() {
-        eprintln!("SKIPPED: no pyarrow in target/parquet-reader; \"make parquet-reader\" installs it");
-        return;
+        return skipped("pyarrow's reading of the table", "test");
     }
     let fake = Fake::start();
     fake.file("photos/a.jpg", "1");

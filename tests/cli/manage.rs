@@ -2,7 +2,10 @@
 
 use std::process::Stdio;
 
-use crate::fake::{Bus, Fake, Finished, Refusal};
+use crate::{
+    bus::{Bus, Finished},
+    fake::{Fake, Refusal},
+};
 
 #[test]
 fn orders_are_passed_on_and_a_person_may_be_asked() {

@@ -4,7 +4,7 @@ use std::{fs, process::Stdio};
 
 use image::{Rgb, RgbImage};
 
-use crate::fake::{Fake, Finished};
+use crate::{bus::Finished, fake::Fake};
 
 fn folder() -> Fake {
     let fake = Fake::start();

@@ -7,7 +7,10 @@ use nix::{
     unistd::Pid,
 };
 
-use crate::fake::{Bus, Fake, Finished, Refusal};
+use crate::{
+    bus::{Bus, Finished},
+    fake::{Fake, Refusal},
+};
 
 #[test]
 fn a_service_that_is_not_running_gets_one_line_that_says_how_to_start_it() {

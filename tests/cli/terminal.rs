@@ -25,12 +25,19 @@ fn in_terminal(mut command: Command, columns: u16) -> String {
 }
 
 fn read_to_end(terminal: OwnedFd) -> String {
-    let mut terminal = File::from(terminal);
+    read_until(&mut File::from(terminal), |_| false)
+}
+
+/// Reads until there is what is looked for, or the terminal has been closed.
+fn read_until(terminal: &mut File, found: impl Fn(&str) -> bool) -> String {
     let mut output = Vec::new();
     let mut chunk = [0; 4096];
     // Linux reports the closed terminal as EIO.
     while let Ok(length @ 1..) = terminal.read(&mut chunk) {
         output.extend_from_slice(&chunk[..length]);
+        if found(&String::from_utf8_lossy(&output)) {
+            break;
+        }
     }
     String::from_utf8(output).unwrap()
 }
@@ -91,4 +98,33 @@ fn progress_is_shown_while_results_go_elsewhere() {
     let shown = read_to_end(pty.master);
     assert!(shown.contains("\r8 of 9 "), "{shown:?}");
     assert!(shown.ends_with("\r\x1b[K"), "{shown:?}");
+}
+
+/// The bar is there while pictures are asked for, says how many are done, and leaves nothing behind.
+#[test]
+fn a_folder_has_a_bar_until_it_is_indexed() {
+    let fake = Fake::start();
+    let embed = ["embed", "image", "photos", "-o", "out.jsonl"];
+    let search = ["search", "photos", "four"];
+    for (round, arguments) in [&embed[..], &search[..]].into_iter().enumerate() {
+        for number in 0..2 {
+            fake.file(&format!("photos/{round}{number}.jpg"), "one");
+        }
+        fake.file(&format!("photos/{round}last.jpg"), format!("after go {round}"));
+        let size = Winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+        let pty = openpty(&size, None).unwrap();
+        let mut command = fake.bus.command(arguments);
+        command.stdout(Stdio::null()).stderr(pty.slave);
+        let mut child = command.spawn().unwrap();
+        drop(command);
+        let mut terminal = File::from(pty.master);
+        let shown = read_until(&mut terminal, |shown| shown.contains(" 2/3 "));
+        assert!(shown.contains("indexing "), "{shown:?}");
+        fake.file("go.jpg", format!("go {round}"));
+        fake.run(&["embed", "image", "go.jpg"]).success();
+        let rest = read_until(&mut terminal, |_| false);
+        assert!(child.wait().unwrap().success(), "{rest:?}");
+        // The cursor is at the beginning of a line that has been cleared.
+        assert!(rest.ends_with("\r\x1b[2K"), "{rest:?}");
+    }
 }

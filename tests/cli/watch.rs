@@ -2,29 +2,26 @@
 
 use std::{
     fs,
-    io::{BufRead, BufReader, Lines, Write},
-    net::{TcpListener, TcpStream},
+    io::{BufRead, BufReader, Lines},
     os::unix::net::UnixDatagram,
     process::{Child, ChildStderr, ChildStdout, Command, Stdio},
-    sync::mpsc,
-    thread,
 };
 
 use crate::fake::Fake;
 
 /// A watch that runs.
-struct Watch {
-    child: Child,
+pub(crate) struct Watch {
+    pub(crate) child: Child,
     out: Lines<BufReader<ChildStdout>>,
-    err: Lines<BufReader<ChildStderr>>,
+    pub(crate) err: Lines<BufReader<ChildStderr>>,
 }
 
 impl Watch {
-    fn start(fake: &Fake, arguments: &[&str]) -> Self {
+    pub(crate) fn start(fake: &Fake, arguments: &[&str]) -> Self {
         Self::spawn(fake.bus.command(&[&["watch"], arguments].concat()))
     }
 
-    fn spawn(mut command: Command) -> Self {
+    pub(crate) fn spawn(mut command: Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let out = BufReader::new(child.stdout.take().unwrap()).lines();
         let err = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -33,24 +30,24 @@ impl Watch {
 
     /// The next change, without its time.
     #[track_caller]
-    fn change(&mut self) -> String {
+    pub(crate) fn change(&mut self) -> String {
         let line = self.out.next().expect("the watch goes on").unwrap();
         line.split_once('\t').unwrap().1.to_owned()
     }
 
     #[track_caller]
-    fn complaint(&mut self) -> String {
+    pub(crate) fn complaint(&mut self) -> String {
         self.err.next().expect("the watch goes on").unwrap()
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn signal(&self, name: &str) {
         let pid = self.child.id().to_string();
         assert!(Command::new("kill").args(["-s", name, &pid]).status().unwrap().success());
     }
 
     /// Ends it as systemd does; it has nothing more to say.
     #[track_caller]
-    fn stop(mut self) {
+    pub(crate) fn stop(mut self) {
         self.signal("TERM");
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
         assert_eq!(self.out.next().map(Result::unwrap), None);
@@ -207,82 +204,4 @@ fn wrong_arguments_are_told() {
         let err = fake.run(&[&["watch"], arguments].concat()).failure(2);
         assert!(err.contains(problem) && !err.contains("secret"), "{err}");
     }
-}
-
-/// A camera that answers each request as the next of `answers` says, and tells what it was sent.
-fn camera(answers: Vec<&'static str>) -> (String, mpsc::Receiver<String>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let (sender, requests) = mpsc::channel();
-    thread::spawn(move || {
-        let mut stalled: Vec<TcpStream> = Vec::new();
-        let mut answers = answers.into_iter();
-        for connection in listener.incoming() {
-            let mut connection = connection.unwrap();
-            let mut reader = BufReader::new(connection.try_clone().unwrap());
-            let mut request = String::new();
-            while !request.ends_with("\r\n\r\n") {
-                if reader.read_line(&mut request).unwrap_or(0) == 0 {
-                    break;
-                }
-            }
-            let _ = sender.send(request);
-            let Some(answer) = answers.next() else { continue };
-            let head = |status: &str, length: usize| {
-                format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n")
-            };
-            let reply = match answer {
-                "stall" => {
-                    stalled.push(connection);
-                    continue;
-                }
-                "500" => head("500 Oh", 2) + "no",
-                "401" => head("401 Who", 0),
-                "truncated" => head("200 OK", 100) + "a",
-                picture => head("200 OK", picture.len()) + picture,
-            };
-            let _ = connection.write_all(reply.as_bytes());
-        }
-    });
-    (address, requests)
-}
-
-#[test]
-fn a_camera_that_fails_is_told_once_and_told_when_it_is_back() {
-    let fake = Fake::start();
-    let answers = vec!["a", "500", "500", "b", "stall", "b", "truncated", "b", "401", "broken", "a"];
-    let (address, requests) = camera(answers);
-    let url = format!("http://user:secret@{address}/snap.jpg?key=hidden");
-    let arguments = [&*url, "a", "b", "--interval", "10ms", "--source-timeout", "1s"];
-    let mut watch = Watch::start(&fake, &arguments);
-    let title = format!("http://{address}/snap.jpg");
-    assert_eq!(watch.change(), format!("{title}\t0.5000\ta\t"));
-    let request = requests.recv().unwrap();
-    assert!(request.starts_with("GET /snap.jpg?key=hidden HTTP/1.1\r\n"), "{request}");
-    assert!(request.to_ascii_lowercase().contains("authorization: basic dxnlcjpzzwnyzxq="), "{request}");
-    assert!(!request.contains("user:secret@"), "{request}");
-
-    let back = format!("hailo-clip: {title}: pictures come again");
-    assert_eq!(watch.complaint(), format!("hailo-clip: {title}: HTTP 500; trying again"));
-    assert_eq!(watch.complaint(), back);
-    assert_eq!(watch.change(), format!("{title}\t0.5000\tb\ta"));
-    assert_eq!(watch.complaint(), format!("hailo-clip: {title}: no picture within 1s; trying again"));
-    assert_eq!(watch.complaint(), back);
-    let cut = watch.complaint();
-    assert!(cut.starts_with(&format!("hailo-clip: {title}: ")), "{cut}");
-    assert_eq!(watch.complaint(), back);
-    assert_eq!(
-        watch.complaint(),
-        format!("hailo-clip: {title}: HTTP 401; it refuses the credentials; trying again")
-    );
-    assert!(watch.complaint().contains("not a picture that the service can decode"));
-    assert_eq!(watch.complaint(), back);
-    assert_eq!(watch.change(), format!("{title}\t0.5000\ta\tb"));
-    watch.signal("INT");
-    assert_eq!(watch.child.wait().unwrap().code(), Some(0));
-    let mut rest = String::new();
-    for line in watch.err.by_ref() {
-        rest += &line.unwrap();
-    }
-    assert!(!rest.contains("secret") && !rest.contains("hidden"), "{rest}");
 }

@@ -13,6 +13,7 @@ use std::{
 use tempfile::TempDir;
 
 pub mod simulator;
+pub mod skip;
 
 use simulator::Machine;
 

@@ -269,6 +269,7 @@ fn loader(gate: watch::Receiver<Gate>, counts: Arc<Counts>) -> Loader {
                 image_size: 16,
                 logit_scale: 100.0,
                 precision: "fp32".into(),
+                digest: format!("digest of {}", settings.clip.model),
             },
             image: ImageSpec { size: 16, fit: Fit::Stretch },
             logit_bias: None,

@@ -170,6 +170,7 @@ pub(crate) fn loader_on(hardware: Arc<Hardware>) -> (Loader, Control) {
                 image_size: 16,
                 logit_scale: 100.0,
                 precision: "fp32".into(),
+                digest: format!("digest of {}", settings.clip.model),
             },
             image: ImageSpec { size: 16, fit: Fit::Stretch },
             tokenizer: Tokenizer::from_json(TOKENIZER, 77).unwrap(),

@@ -45,14 +45,19 @@ enum Mode {
 pub(crate) struct Encoder {
     mode: Arc<(Mutex<Mode>, Condvar)>,
     images: watch::Sender<usize>,
+    loads: watch::Sender<usize>,
 }
 
 impl Encoder {
     fn new() -> Self {
-        Self { mode: Arc::new((Mutex::new(Mode::Encode), Condvar::new())), images: watch::Sender::new(0) }
+        Self {
+            mode: Arc::new((Mutex::new(Mode::Encode), Condvar::new())),
+            images: watch::Sender::new(0),
+            loads: watch::Sender::new(0),
+        }
     }
 
-    /// Batches of pictures begin and do not end; texts are encoded.
+    /// Batches of pictures begin and do not end, and so does loading the model `slow`; texts are encoded.
     pub(crate) fn hold(&self) {
         self.set(Mode::Hold);
     }
@@ -76,6 +81,12 @@ impl Encoder {
     pub(crate) async fn images_reach(&self, count: usize) {
         let mut images = self.images.subscribe();
         patiently(images.wait_for(|&images| images >= count)).await.unwrap();
+    }
+
+    /// Waits until so many models were begun to load.
+    pub(crate) async fn loads_reach(&self, count: usize) {
+        let mut loads = self.loads.subscribe();
+        patiently(loads.wait_for(|&loads| loads >= count)).await.unwrap();
     }
 
     fn set(&self, mode: Mode) {
@@ -132,8 +143,11 @@ const TOKENIZER: &[u8] = include_bytes!("../fixtures/clip-tokenizer/tokenizer.js
 
 fn loader(encoder: Encoder) -> Loader {
     Arc::new(move |settings| {
-        if settings.clip.model == "broken" {
-            return Err(BackendError::Unavailable("model broken is not installed".into()));
+        encoder.loads.send_modify(|loads| *loads += 1);
+        match settings.clip.model.as_str() {
+            "broken" => return Err(BackendError::Unavailable("model broken is not installed".into())),
+            "slow" => encoder.encode_images(0)?,
+            _ => {}
         }
         Ok(LoadedModel {
             info: ModelInfo {
@@ -143,6 +157,7 @@ fn loader(encoder: Encoder) -> Loader {
                 image_size: 16,
                 logit_scale: 100.0,
                 precision: "fp32".into(),
+                digest: format!("digest of {}", settings.clip.model),
             },
             image: ImageSpec { size: 16, fit: Fit::Stretch },
             tokenizer: Tokenizer::from_json(TOKENIZER, 77).unwrap(),
@@ -167,6 +182,8 @@ pub(crate) struct Service {
     pub(crate) engine: Engine,
     pub(crate) encoder: Encoder,
     pub(crate) options: watch::Sender<Arc<Options>>,
+    /// The model that was recorded last as the one that clients chose.
+    pub(crate) chosen: watch::Receiver<Option<String>>,
     shutdown: CancellationToken,
     serving: JoinHandle<()>,
 }
@@ -203,13 +220,17 @@ impl Service {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let options = watch::Sender::new(Arc::new(options));
-        let server = Server::new(engine.clone(), options.subscribe());
+        let (choose, chosen) = watch::channel(None);
+        let server = Server::new(engine.clone(), options.subscribe()).recording(Arc::new(move |model| {
+            choose.send_replace(Some(model.to_owned()));
+            Ok(())
+        }));
         let shutdown = CancellationToken::new();
         let serving = tokio::spawn({
             let shutdown = shutdown.clone();
             async move { server.serve(Listener::Tcp(listener), shutdown).await }
         });
-        Self { address, engine, encoder, options, shutdown, serving }
+        Self { address, engine, encoder, options, chosen, shutdown, serving }
     }
 
     /// Tells the server to stop; what it returns ends when the server does.

@@ -95,7 +95,7 @@ fn clients_of_immich_are_served() {
     if Command::new("node").arg("--version").output().is_ok() {
         succeed(Command::new("node").arg(client("immich.mjs")).args([&url]).arg(&picture).arg(ALIAS));
     }
-    if let Some(python) = python() {
+    if let Some(python) = python("Immich's requests by Python", "test-clients") {
         succeed(Command::new(python).arg(client("immich.py")).args([&url]).arg(&picture).arg(ALIAS));
     }
 }

@@ -8,7 +8,7 @@ use std::{
 
 use tempfile::TempDir;
 
-use crate::common::{Daemon, models};
+use crate::common::{Daemon, models, skip::skipped};
 
 /// A name by which the bundled model answers in these tests.
 pub const ALIAS: &str = "ViT-B-32__openai";
@@ -44,10 +44,14 @@ pub fn client(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(name)
 }
 
-/// Python with the clients from PyPI, which `make test` installs; `None` without it.
-pub fn python() -> Option<PathBuf> {
-    let folder = std::env::var_os("HAILO_CLIP_CLIENTS")?;
-    Some(Path::new(&folder).join("bin/python"))
+/// Python with the clients from PyPI, which `make test` installs; without it, `None` and a word about `what` is
+/// left out.
+pub fn python(what: &str, target: &str) -> Option<PathBuf> {
+    let folder = std::env::var_os("HAILO_CLIP_CLIENTS");
+    if folder.is_none() {
+        skipped(what, target);
+    }
+    Some(Path::new(&folder?).join("bin/python"))
 }
 
 /// Runs a client to its end, which must be a good one.
@@ -57,4 +61,20 @@ pub fn succeed(command: &mut Command) -> String {
     let (out, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command:?}: {out}{errors}");
     out.into_owned()
+}
+
+/// Run on its own, without what `make` sets, a test that needs it says so although it passes.
+#[test]
+fn a_client_that_is_left_out_is_named() {
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args(["--exact", "openai::openais_own_client_is_served"])
+        .env_remove("HAILO_CLIP_CLIENTS")
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(
+        said,
+        "SKIPPED in openai::openais_own_client_is_served: OpenAI's client; \"make test-clients\" does it\n"
+    );
 }

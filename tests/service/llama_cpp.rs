@@ -65,8 +65,8 @@ fn errors_are_llama_cpps() {
 
 #[test]
 fn frigates_requests_are_served() {
+    let Some(python) = python("Frigate's requests", "test-clients") else { return };
     let service = Aliased::start();
-    let Some(python) = python() else { return };
     let picture = crate::common::models().join("demo/samples/red-circle.png");
     let url = format!("http://{}", service.daemon.http);
     succeed(Command::new(python).arg(client("frigate.py")).arg(url).arg(picture).arg(ALIAS));

@@ -151,8 +151,8 @@ fn installed_models_are_listed_and_the_loaded_one_is_marked() {
 
 #[test]
 fn openais_own_client_is_served() {
+    let Some(python) = python("OpenAI's client", "test-clients") else { return };
     let service = Aliased::start();
-    let Some(python) = python() else { return };
     let picture = crate::common::models().join("demo/samples/red-circle.png");
     let url = format!("http://{}/v1", service.daemon.http);
     succeed(Command::new(python).arg(client("openai_client.py")).arg(url).arg(picture).arg(ALIAS));

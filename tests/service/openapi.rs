@@ -40,7 +40,7 @@ fn every_endpoint_is_described() {
 /// Thousands of requests, good and bad, made from the description.
 #[test]
 fn schemathesis_finds_nothing() {
-    let Some(python) = python() else { return };
+    let Some(python) = python("schemathesis", "test-openapi") else { return };
     let service = Aliased::start();
     let config = client("schemathesis.toml");
     succeed(

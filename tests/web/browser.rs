@@ -72,6 +72,8 @@ impl Browser {
             "--use-fake-device-for-media-stream",
             "--use-fake-ui-for-media-stream",
             "--lang=en",
+            // A page that has come over the network, for which a browser allows less than for one of this machine.
+            "--host-resolver-rules=MAP pi.local 127.0.0.1",
         ]
         .map(str::to_owned)
         .to_vec();

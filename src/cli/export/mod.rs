@@ -189,7 +189,7 @@ async fn ask(
 
 fn write_lines(file: &mut File, table: &Table) -> io::Result<()> {
     let mut writer = BufWriter::new(file);
-    let Encoder { model, backend, dimension } = &table.encoder;
+    let Encoder { model, backend, dimension, .. } = &table.encoder;
     for row in &table.rows {
         let line = Line {
             path: &row.path,
@@ -207,7 +207,7 @@ fn write_lines(file: &mut File, table: &Table) -> io::Result<()> {
 
 /// The matrix, and beside it what its rows are of. The labels come first: a matrix never lacks them.
 fn write_npy(file: &Path, table: &Table) -> io::Result<()> {
-    let Encoder { model, backend, dimension } = &table.encoder;
+    let Encoder { model, backend, dimension, .. } = &table.encoder;
     output::write(&labels(file), |file| {
         let mut writer = BufWriter::new(file);
         for (number, row) in table.rows.iter().enumerate() {

@@ -5,7 +5,7 @@ use tempfile::TempDir;
 use super::*;
 
 fn encoder(model: &str) -> Encoder {
-    Encoder { model: model.to_owned(), backend: "cpu".to_owned(), dimension: 2 }
+    Encoder { model: model.to_owned(), digest: String::new(), backend: "cpu".to_owned(), dimension: 2 }
 }
 
 fn stamp(size: u64) -> Stamp {
@@ -99,6 +99,15 @@ fn embeddings_of_another_encoder_are_not_used() {
     assert!(paths(&index).is_empty());
     drop(index);
     assert_eq!(open(&folder, "b").1, None);
+}
+
+/// Indexes of a version that did not know digests are read, and are of another encoder than one that has one.
+#[test]
+fn a_head_without_a_digest_is_understood() {
+    let head = r#"{"format":1,"folder":"/photos","encoder":{"model":"a","backend":"cpu","dimension":2}}"#;
+    let head: Head = serde_json::from_str(head).unwrap();
+    assert_eq!(head.encoder, encoder("a"));
+    assert_ne!(head.encoder, Encoder { digest: "0f".to_owned(), ..encoder("a") });
 }
 
 #[test]

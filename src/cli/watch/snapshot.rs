@@ -1,16 +1,16 @@
 //! Pictures from a URL. Its credentials go to that host alone, and into no message.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{fmt, io, time::Duration};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use percent_encoding::percent_decode_str;
-use ureq::{
-    Agent,
-    tls::{RootCerts, TlsConfig},
-};
+use ureq::Agent;
 
 use super::source::{MAX_BYTES, SourceError};
-use crate::cli::console::{escape, reason};
+use crate::{
+    cli::console::{escape, reason},
+    https::{self, Trust},
+};
 
 /// A URL that is fetched again and again.
 pub(super) struct Snapshot {
@@ -20,6 +20,7 @@ pub(super) struct Snapshot {
     title: String,
     authorization: Option<String>,
     timeout: Duration,
+    insecure: bool,
 }
 
 impl fmt::Debug for Snapshot {
@@ -39,22 +40,18 @@ impl Snapshot {
         let (url, own) = split(url)?;
         url.parse::<ureq::http::Uri>().map_err(|error| format!("the URL is not valid: {error}"))?;
         let credentials = own.or_else(|| credentials.map(|text| text.as_bytes().to_vec()));
-        let tls = TlsConfig::builder()
-            .unversioned_rustls_crypto_provider(Arc::new(rustls::crypto::ring::default_provider()))
-            .root_certs(RootCerts::PlatformVerifier)
-            .disable_verification(insecure)
-            .build();
+        let trust = if insecure { Trust::Anybody } else { Trust::System };
         let agent = Agent::config_builder()
-            .tls_config(tls)
+            .tls_config(https::tls(trust))
             .timeout_global(Some(timeout))
             .max_redirects(3)
-            .user_agent(concat!("hailo-clip/", env!("CARGO_PKG_VERSION")))
+            .user_agent(https::USER_AGENT)
             .build()
             .new_agent();
         // A query may hold a key as well.
         let title = url.split(['?', '#']).next().unwrap_or_default().to_owned();
         let authorization = credentials.map(|text| format!("Basic {}", BASE64_STANDARD.encode(text)));
-        Ok(Self { agent, url, title, authorization, timeout })
+        Ok(Self { agent, url, title, authorization, timeout, insecure })
     }
 
     /// The URL as it may be shown.
@@ -88,18 +85,26 @@ impl Snapshot {
             E::ConnectionFailed => "cannot connect".to_owned(),
             E::BodyExceedsLimit(_) => format!("more than {} MB", MAX_BYTES >> 20),
             E::TooManyRedirects | E::RedirectFailed => "it leads from one address to the next".to_owned(),
+            E::Io(error) if is_of_tls(&error) => self.explain_tls(&error),
             E::Io(error) => match std::error::Error::source(&error).or(error.get_ref().map(|e| e as _)) {
                 Some(inner) => escape(&inner.to_string()),
                 None => reason(&error),
             },
             E::Tls(what) => format!("TLS: {what}"),
-            E::Rustls(error) => {
-                format!("TLS: {}; --insecure accepts any certificate", escape(&error.to_string()))
-            }
+            E::Rustls(error) => self.explain_tls(&error),
             // What else there is names no URL, and the address is not in it.
             error => escape(&error.to_string()).replace(&self.url, &self.title),
         }
     }
+
+    fn explain_tls(&self, error: &impl fmt::Display) -> String {
+        let hint = if self.insecure { "" } else { "; --insecure accepts any certificate" };
+        format!("TLS: {}{hint}", escape(&error.to_string()))
+    }
+}
+
+fn is_of_tls(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<rustls::Error>())
 }
 
 /// A URL without its credentials, and those.

@@ -2,9 +2,12 @@
 
 use nix::sys::statvfs::statvfs;
 
-use crate::doctor::{
-    finding::{Check, Outcome},
-    machine::Machine,
+use crate::{
+    doctor::{
+        finding::{Check, Outcome},
+        machine::Machine,
+    },
+    kernel::memory,
 };
 
 /// Shares from which memory is short, in percent.
@@ -41,29 +44,22 @@ fn limit(machine: &Machine) -> Outcome {
     if units.service_state.result.as_deref() == Some("oom-kill") {
         return more(Outcome::failure("the service was killed: out of memory"));
     }
-    let max = machine.cgroup_number("memory.max");
-    let current = machine.cgroup_number("memory.current");
-    let kills = field(&machine.cgroup("memory.events").unwrap_or_default(), "oom_kill").unwrap_or_default();
     let killed = machine.journal.iter().flatten().any(|record| record.result.as_deref() == Some("oom-kill"));
-    let Some(current) = current else {
+    let Some(group) = machine.memory() else {
         return if killed {
             more(Outcome::warning("the service was killed within the last day: out of memory"))
         } else {
             Outcome::not_applicable("the service does not run, or the kernel does not account for memory")
         };
     };
-    // Files that are only cached are given back when memory is short.
-    let cached =
-        field(&machine.cgroup("memory.stat").unwrap_or_default(), "inactive_file").unwrap_or_default();
-    let used = current.saturating_sub(cached);
-    let of = max.map_or_else(|| "no limit".to_owned(), mib);
-    let seen = format!("{} in use of {of}, {} cached beside it", mib(used), mib(cached.min(current)));
-    if kills > 0 {
+    let of = group.limit.map_or_else(|| "no limit".to_owned(), mib);
+    let seen = format!("{} in use of {of}, {} cached beside it", mib(group.used), mib(group.cached));
+    if group.kills > 0 {
         return more(Outcome::failure("processes of the service were killed: out of memory"))
             .seen(seen)
-            .seen(format!("{kills} kills since it started"));
+            .seen(format!("{} kills since it started", group.kills));
     }
-    if max.is_some_and(|max| used >= max / 100 * NEAR_LIMIT) {
+    if group.limit.is_some_and(|limit| group.used >= limit / 100 * NEAR_LIMIT) {
         return more(Outcome::warning("the service is near its limit of memory")).seen(seen);
     }
     if killed {
@@ -83,14 +79,7 @@ pub(super) const PRESSURE: Check = Check {
 };
 
 fn pressure(machine: &Machine) -> Outcome {
-    let Ok(memory) = machine.read("/proc/meminfo") else {
-        return Outcome::not_applicable("the kernel does not tell");
-    };
-    let kilobytes = |key: &str| {
-        let line = memory.lines().find_map(|line| line.strip_prefix(key))?;
-        line.split_whitespace().next()?.parse::<u64>().ok()
-    };
-    let (Some(total), Some(available)) = (kilobytes("MemTotal:"), kilobytes("MemAvailable:")) else {
+    let Some(memory::Machine { total, available }) = memory::Machine::read(&machine.root) else {
         return Outcome::not_applicable("the kernel does not tell");
     };
     let stalled = machine.read("/proc/pressure/memory").unwrap_or_default();
@@ -109,7 +98,7 @@ fn pressure(machine: &Machine) -> Outcome {
     };
     let short = outcome.verdict.is_fault();
     let mut outcome = outcome
-        .seen(format!("{} available of {}", mib(available << 10), mib(total << 10)))
+        .seen(format!("{} available of {}", mib(available), mib(total)))
         .seen(format!("waited for memory: something {some:.0} %, everything {full:.0} % of the last minute"));
     let others = machine.units.iter().flat_map(|units| &units.others);
     for (name, memory) in others {
@@ -148,11 +137,6 @@ fn disk(machine: &Machine) -> Outcome {
         outcome = outcome.seen(seen);
     }
     outcome
-}
-
-/// A line such as `oom_kill 3`.
-pub(super) fn field(text: &str, key: &str) -> Option<u64> {
-    text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
 pub(super) fn mib(bytes: u64) -> String {

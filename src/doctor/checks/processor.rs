@@ -2,10 +2,12 @@
 
 use std::fs;
 
-use super::memory::field;
-use crate::doctor::{
-    finding::{Check, Outcome},
-    machine::Machine,
+use crate::{
+    doctor::{
+        finding::{Check, Outcome},
+        machine::Machine,
+    },
+    kernel::memory::field,
 };
 
 /// Periods of the quota that make a share meaningful, and the share from which it slows requests down.

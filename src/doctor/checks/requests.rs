@@ -215,8 +215,8 @@ fn limits(machine: &Machine) -> Outcome {
             .mend(RELOAD);
     }
     let decoded = server.max_image_pixels * BYTES_PER_PIXEL * performance.worker_threads as u64;
-    let max = machine.cgroup_number("memory.max");
-    if max.is_some_and(|max| decoded > max) {
+    let limit = machine.memory().and_then(|group| group.limit);
+    if limit.is_some_and(|limit| decoded > limit) {
         return Outcome::warning("pictures at the limit take more memory than the service may have")
             .seen(format!("performance.worker_threads of them take up to {}", super::memory::mib(decoded)))
             .advise("lower server.max_image_megapixels or performance.worker_threads")

@@ -1,14 +1,9 @@
-// The page's behaviour: one picture, some prompts, one request at a time, and the service's state beside it.
-// Nothing is kept beyond the tab; everything that comes from outside is set as text.
+// The page's behaviour: one picture, some prompts, one request at a time. Nothing is kept beyond the tab;
+// everything that comes from outside is set as text.
 
-const $ = (id) => document.getElementById(id);
+import { $, askForKey, authorization, follow, sentence, service } from "./service.js";
 
-const POLL_MS = 2000;
-const POLL_FAILED_MS = 8000;
-const POLL_LIMIT_MS = 5000;
 const TYPING_MS = 350;
-const POINTS = 60;
-const FEWEST_POINTS = 12;
 const MOST_PROMPTS = 100;
 const LONGEST_WAIT_S = 30;
 const WARNING_TITLES = {
@@ -19,16 +14,10 @@ const WARNING_TITLES = {
 
 let picture = null; // {blob, name}
 let previewUrl = null;
-let key = "";
-let limits = { body: 16 << 20, pixels: 64e6 };
 let current = null; // the AbortController of the request under way
 let retryTimer = 0;
 let typingTimer = 0;
 let camera = null;
-let waitingForModel = false;
-let loadedModel = null;
-let modelsAsked = false;
-const times = [];
 
 // Prompts
 
@@ -124,11 +113,11 @@ function size(bytes) { return bytes < 1e6 ? `${Math.max(1, Math.round(bytes / 1e
 
 // Scales down what the service would refuse, and nothing else.
 async function fitLimits(blob, name) {
-  const room = limits.body - 65536;
+  const room = service.limits.body - 65536;
   const bitmap = await createImageBitmap(blob);
   const pixels = bitmap.width * bitmap.height;
-  if (blob.size <= room && pixels <= limits.pixels) { bitmap.close(); return { blob, name }; }
-  let scale = Math.min(1, Math.sqrt(limits.pixels / pixels));
+  if (blob.size <= room && pixels <= service.limits.pixels) { bitmap.close(); return { blob, name }; }
+  let scale = Math.min(1, Math.sqrt(service.limits.pixels / pixels));
   for (let tries = 0; tries < 8; tries++, scale *= 0.7) {
     const [width, height] = [bitmap.width, bitmap.height].map((side) => Math.max(1, Math.floor(side * scale)));
     const canvas = Object.assign(document.createElement("canvas"), { width, height });
@@ -228,8 +217,6 @@ function changed() {
   typingTimer = setTimeout(classify, TYPING_MS);
 }
 
-function headers() { return key ? { Authorization: `Bearer ${key}` } : {}; }
-
 async function classify() {
   clearTimeout(typingTimer);
   clearTimeout(retryTimer);
@@ -250,9 +237,9 @@ async function classify() {
   if (templates().length) form.append("templates", JSON.stringify(templates()));
   const mine = (current = new AbortController());
   document.body.classList.add("busy");
-  if (waitingForModel) showError("The model is being loaded. The picture is classified as soon as it is there.", true);
+  if (service.waiting) showError("The model is being loaded. The picture is classified as soon as it is there.", true);
   try {
-    const response = await fetch("/v1/classify", { method: "POST", body: form, headers: headers(), signal: mine.signal });
+    const response = await fetch("/v1/classify", { method: "POST", body: form, headers: authorization(), signal: mine.signal });
     const answer = await response.json().catch(() => ({}));
     if (mine !== current) return;
     if (response.ok) showAnswer(answer, response.headers.get("Server-Timing"));
@@ -270,14 +257,14 @@ function refused(response, answer) {
   switch (answer.code) {
     case "unauthorized":
       askForKey();
-      return showError(key ? "The service does not know this API key." : "The service asks for an API key.");
+      return showError(service.key ? "The service does not know this API key." : "The service asks for an API key.");
     case "invalid_image":
       return showError("That is not a picture that can be read. Choose a JPEG, PNG, WebP, GIF, BMP or TIFF file.");
     case "body_too_large":
     case "image_too_large":
       return showError("The picture is larger than the service takes, and the browser could not make it smaller.");
     case "loading":
-      waitingForModel = true;
+      service.waiting = true;
       showError("The model is being loaded. The picture is classified as soon as it is there.", true);
       return again(seconds || 2);
     case "queue_full":
@@ -290,8 +277,6 @@ function refused(response, answer) {
 }
 
 function again(seconds) { retryTimer = setTimeout(classify, seconds * 1000); }
-
-function sentence(text) { return text.charAt(0).toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : "."); }
 
 function showAnswer(answer, timing) {
   hideError();
@@ -379,7 +364,7 @@ function showCommands() {
   const name = picture?.name ?? "picture.jpg";
   const [asked, filled] = [prompts(), templates()];
   const curl = [];
-  if (key) curl.push('-H "Authorization: Bearer $KEY"');
+  if (service.key) curl.push('-H "Authorization: Bearer $KEY"');
   // Inside curl's own quotes, so that a comma or semicolon in the name is part of it.
   curl.push(`-F ${shell(`image=@"${name.replaceAll("\\", "\\\\").replaceAll('"', '\\"')}"`)}`);
   curl.push(...asked.map((prompt) => `--form-string ${shell(`prompts=${prompt}`)}`));
@@ -416,117 +401,9 @@ for (const button of document.querySelectorAll(".copy")) {
   });
 }
 
-// The service
-
-async function poll() {
-  let next = POLL_MS;
-  const begun = performance.now();
-  try {
-    const response = await fetch("/health", { headers: headers(), signal: AbortSignal.timeout(POLL_LIMIT_MS), cache: "no-store" });
-    const health = await response.json();
-    if (!document.hidden) showHealth(health, performance.now() - begun);
-  } catch {
-    next = POLL_FAILED_MS;
-    showState("unreachable", "not reachable");
-    $("service-note").textContent = "The service does not answer. This page goes on trying.";
-  }
-  if (!document.hidden) pollTimer = setTimeout(poll, next);
-}
-
-let pollTimer = 0;
-document.addEventListener("visibilitychange", () => {
-  clearTimeout(pollTimer);
-  if (!document.hidden) poll();
-});
-
-function showState(state, text) {
-  if ($("state-text").textContent === text && $("state").dataset.state === state) return;
-  $("state").dataset.state = state;
-  $("state-text").textContent = text;
-}
-
-function showHealth(health, milliseconds) {
-  const degraded = health.status === "healthy" && health.runtime_mode === "degraded";
-  const state = degraded ? "degraded" : health.status;
-  if (state === "starting") waitingForModel = true;
-  showState(state, { healthy: "ready", starting: "loading", unhealthy: "failed" }[state] ?? state);
-  $("model").textContent = health.model_loaded ? health.model : `${health.model} (not loaded)`;
-  $("device").textContent = health.device_name ?? "–";
-  const temperature = health.device?.temperature_c;
-  $("temperature").textContent = temperature == null ? "no sensor" : `${temperature.toFixed(0)} °C${health.device.throttled ? ", throttled" : ""}`;
-  $("queue").textContent = `${health.queue_depth} of ${health.max_queue_size}`;
-  $("queue-bar").style.width = `${Math.min(1, health.queue_depth / health.max_queue_size) * 100}%`;
-  $("service-note").textContent = health.error ? sentence(health.error) : "";
-  limits = { body: health.max_body_bytes, pixels: health.max_image_pixels };
-  times.push(milliseconds);
-  if (times.length > POINTS) times.shift();
-  $("latency").textContent = `${milliseconds < 10 ? milliseconds.toFixed(1) : milliseconds.toFixed(0)} ms`;
-  drawSparkline();
-  if (health.model_loaded && (waitingForModel || health.model !== loadedModel)) {
-    const known = loadedModel !== null;
-    loadedModel = health.model;
-    if (waitingForModel || known) {
-      waitingForModel = false; 
-      if (picture && !current) classify();
-    }
-    askForModels();
-  } else if (!modelsAsked) askForModels();
-}
-
-function drawSparkline() {
-  const most = Math.max(...times, 5) * 1.15;
-  // A few points are drawn wide, many as close as they must be.
-  const room = Math.max(times.length, FEWEST_POINTS);
-  const step = 120 / (room - 1);
-  const start = room - times.length;
-  const points = times.map((time, index) => `${((start + index) * step).toFixed(1)},${(31 - (time / most) * 29).toFixed(1)}`);
-  if (points.length < 2) return;
-  $("spark-line").setAttribute("d", `M${points.join("L")}`);
-  $("spark-area").setAttribute("d", `M${(start * step).toFixed(1)},32L${points.join("L")}L120,32Z`);
-}
-
-function askForKey(focus = true) {
-  const first = $("key-form").hidden;
-  $("key-form").hidden = false;
-  if (first && focus) $("key").focus();
-}
-
-$("key-form").addEventListener("submit", (event) => {
-  event.preventDefault();
-  key = $("key").value.trim();
-  askForModels();
-  classify();
-});
-
-// The list of models, where the service has one.
-async function askForModels() {
-  modelsAsked = true;
-  const response = await fetch("/v1/models", { headers: headers() }).catch(() => null);
-  if (response?.status === 401) return askForKey(false);
-  const list = response?.ok ? await response.json().catch(() => null) : null;
-  const names = (list?.data ?? []).map((model) => model.id).filter((name) => typeof name === "string");
-  $("switch").hidden = names.length < 2;
-  $("models").replaceChildren(...names.map((name) => new Option(name, name, false, name === loadedModel)));
-}
-
-$("switch").addEventListener("submit", async (event) => {
-  event.preventDefault();
-  const model = $("models").value;
-  $("switch-note").textContent = `Loading ${model}; the old model answers until it is there.`;
-  const response = await fetch("/v1/models/use", {
-    method: "POST", headers: { ...headers(), "Content-Type": "application/json" }, body: JSON.stringify({ model }),
-  }).catch(() => null);
-  const answer = await response?.json().catch(() => ({}));
-  if (response?.ok) {
-    $("switch-note").textContent = `${model} is in service.`;
-    clearTimeout(pollTimer);
-    poll();
-  } else {
-    if ([401, 403].includes(response?.status)) askForKey();
-    $("switch-note").textContent = answer?.error ? sentence(answer.error) : "The service cannot be reached.";
-  }
-});
-
 ["a red circle", "a blue square", "a green triangle"].forEach((text) => addRow(text));
 showCommands();
-poll();
+follow({
+  model() { if (picture && !current) classify(); },
+  key: classify,
+});

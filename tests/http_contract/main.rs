@@ -1,14 +1,18 @@
 //! The contract of the service that this one replaces: every case that its own test-suite has, and the
-//! answers that its clients rely on.
+//! answers that its clients rely on. What was added to it has files of its own.
 
+#[path = "../http_support/mod.rs"]
 mod http_support;
+
+mod explanation;
+mod page;
+mod security;
 
 use std::time::Duration;
 
-use hailo_clip::http::ApiKey;
 use serde_json::{Value, json};
 
-use self::http_support::{Answer, Service, classify_body, picture, red};
+use self::http_support::{Answer, Service, classify_body, red};
 
 const CLASSIFY: &str = "/v1/classify";
 const EMBED_IMAGE: &str = "/v1/embed/image";
@@ -467,195 +471,4 @@ async fn the_engines_refusals_have_their_status() {
         service.request("POST", EMBED_IMAGE, &[("content-type", "image/png")], png.into_inner()).await;
     large.is_error(413, "image_too_large");
     service.serves().await;
-}
-
-// Security
-
-#[tokio::test(flavor = "multi_thread")]
-async fn keys_are_demanded_where_configured() {
-    let service = Service::ready_with(|_, options| {
-        options.api_keys = ApiKey::parse_file("camera-key\nphoto-key\n");
-    })
-    .await;
-    let body = classify_body(&["red"]);
-    let json = ("content-type", "application/json");
-    for headers in [
-        &[json][..],
-        &[json, ("authorization", "Bearer wrong")],
-        &[json, ("authorization", "Bearer ")],
-        &[json, ("authorization", "photo-key")],
-        &[json, ("authorization", "Basic photo-key")],
-    ] {
-        let answer = service.request("POST", CLASSIFY, headers, body.clone()).await;
-        answer.is_error(401, "unauthorized");
-        assert_eq!(answer.header("www-authenticate"), Some("Bearer"));
-    }
-    for key in ["Bearer camera-key", "bearer photo-key"] {
-        let answer = service.request("POST", CLASSIFY, &[json, ("authorization", key)], body.clone()).await;
-        assert_eq!(answer.status, 200);
-    }
-    for path in ["/health", "/health/live", "/health/ready"] {
-        assert_eq!(service.get(path).await.status, 200);
-    }
-    service.get("/").await.is_error(401, "unauthorized");
-
-    // A reload takes effect at once.
-    service.options.send_modify(|options| std::sync::Arc::make_mut(options).api_keys.clear());
-    service.serves().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn foreign_hosts_and_pages_are_refused() {
-    let service = Service::ready_with(|_, options| {
-        options.allowed_hosts = vec!["clip.example.org".into()];
-    })
-    .await;
-    for path in ["/health", "/", "/nowhere"] {
-        let answer = service.request("GET", path, &[("host", "evil.example")], "").await;
-        assert!(answer.is_error(403, "host_not_allowed").contains("server.allowed_hosts"));
-    }
-    for host in ["localhost", "testhost", "10.0.0.9:5000", "clip.example.org", "pi.local"] {
-        assert_eq!(service.request("GET", "/health", &[("host", host)], "").await.status, 200, "{host}");
-    }
-    let form = [("content-type", "image/png"), ("origin", "http://evil.example")];
-    let answer = service.request("POST", "/v1/embed/image", &form, picture([9, 9, 9])).await;
-    answer.is_error(403, "cross_origin");
-    let own = format!("http://{}", service.address);
-    let form = [("content-type", "image/png"), ("origin", own.as_str())];
-    let answer = service.request("POST", "/v1/embed/image", &form, picture([9, 9, 9])).await;
-    assert_eq!(answer.status, 200);
-}
-
-// Prompt quality
-
-#[tokio::test(flavor = "multi_thread")]
-async fn an_explanation_is_given_to_those_who_ask() {
-    let service = Service::ready().await;
-    // "else" is unlike any picture, and "other" is the same.
-    let body = |extra: Value| {
-        let mut body = json!({ "image": red(), "prompts": ["red", "green", "else", "other"] });
-        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        body.to_string()
-    };
-    for without in [json!({}), json!({ "explain": false }), json!({ "explain": null })] {
-        let answer = service.post_json(CLASSIFY, body(without)).await;
-        assert_eq!(ranked(&answer)[0], "red");
-        assert_eq!(answer.body.as_object().unwrap().len(), 3, "{}", answer.body);
-    }
-    let answer = service.post_json(CLASSIFY, body(json!({ "explain": true }))).await;
-    let explanation = &answer.body["explanation"];
-    assert_eq!(explanation["margin"]["winner"], "red");
-    assert_eq!(explanation["margin"]["runner_up"], "green");
-    assert!(explanation["margin"]["odds"].as_f64().unwrap() > 3.0);
-    assert_eq!(explanation["near_duplicates"].as_array().unwrap().len(), 1);
-    assert_eq!(explanation["near_duplicates"][0]["prompts"], json!(["else", "other"]));
-    assert!(explanation["near_duplicates"][0]["cosine"].as_f64().unwrap() > 0.999);
-    assert_eq!(explanation["warnings"].as_array().unwrap().len(), 1);
-    assert_eq!(explanation["warnings"][0]["code"], "near_duplicates");
-    assert!(explanation["warnings"][0]["message"].as_str().unwrap().contains("\"else\" and \"other\""));
-    assert_eq!(explanation["templates"], json!([]));
-    assert!(answer.body["classifications"][0]["cosine"].as_f64().unwrap() > 0.9);
-
-    let wrong = service.post_json(CLASSIFY, body(json!({ "explain": "yes" }))).await;
-    assert_eq!(wrong.is_error(400, "invalid_argument"), "'explain' must be true or false");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_hides_everything_and_what_wins_barely_is_said() {
-    let service = Service::ready().await;
-    let ask = async |extra: Value| {
-        let mut body = json!({ "image": red(), "prompts": ["green", "blue"], "explain": true });
-        body.as_object_mut().unwrap().extend(extra.as_object().unwrap().clone());
-        service.post_json(CLASSIFY, body.to_string()).await.body
-    };
-    let codes = |body: &Value| -> Vec<String> {
-        let warnings = body["explanation"]["warnings"].as_array().unwrap();
-        warnings.iter().map(|warning| warning["code"].as_str().unwrap().to_owned()).collect()
-    };
-    let unclear = ask(json!({})).await;
-    assert_eq!(codes(&unclear), ["no_clear_winner"]);
-    assert!((unclear["explanation"]["margin"]["odds"].as_f64().unwrap() - 1.0).abs() < 1e-6);
-    let hidden = ask(json!({ "threshold": 0.9 })).await;
-    assert_eq!(codes(&hidden), ["threshold_hides_all", "no_clear_winner"]);
-    assert_eq!(hidden["classifications"], json!([]));
-    let message = hidden["explanation"]["warnings"][0]["message"].as_str().unwrap();
-    assert!(message.contains("the threshold 0.9 hides all 2 prompts"), "{message}");
-    // top_k hides nothing that matters here, and is no threshold.
-    assert_eq!(codes(&ask(json!({ "top_k": 1, "prompts": ["red", "blue"] })).await), [] as [&str; 0]);
-    let one = ask(json!({ "prompts": ["blue"], "threshold": 0.5 })).await;
-    assert_eq!(codes(&one), ["threshold_hides_all"]);
-    assert_eq!(one["explanation"]["margin"], Value::Null);
-    assert!(one["explanation"]["warnings"][0]["message"].as_str().unwrap().contains("a cosine"));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_effect_of_templates_is_that_of_each_and_of_none() {
-    let service = Service::ready().await;
-    // A text is the colour that it begins with, so the second template makes all texts green.
-    let body = json!({
-        "image": red(), "prompts": ["red", "blue"], "explain": true, "templates": ["{} thing", "green {}"],
-    });
-    let answer = service.post_json(CLASSIFY, body.to_string()).await;
-    let templates = answer.body["explanation"]["templates"].as_array().unwrap();
-    let names: Vec<_> = templates.iter().map(|effect| effect["template"].as_str().unwrap()).collect();
-    assert_eq!(names, ["{}", "{} thing", "green {}"]);
-    assert_eq!((&templates[0]["winner"], &templates[1]["winner"]), (&json!("red"), &json!("red")));
-    assert_eq!(templates[2]["margin"], Value::Null, "two prompts that mean the same have no rival");
-    let cosines = templates[2]["cosines"].as_array().unwrap();
-    assert_eq!((cosines.len(), &cosines[0]), (2, &cosines[1]));
-}
-
-// The web page, and what it may do
-
-const BROWSER: (&str, &str) = ("accept", "text/html,application/xhtml+xml,*/*;q=0.8");
-
-#[tokio::test(flavor = "multi_thread")]
-async fn another_model_takes_a_key_that_manages() {
-    let service = Service::ready_with(|_, options| {
-        options.api_keys = ApiKey::parse_file("plain\nmanage admin\n");
-    })
-    .await;
-    let use_model = async |key: Option<&str>, body: &str| {
-        let bearer = key.map(|key| format!("Bearer {key}"));
-        let mut headers = vec![("content-type", "application/json")];
-        headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
-        service.request("POST", "/v1/models/use", &headers, body.to_owned()).await
-    };
-    let other = r#"{"model":"other"}"#;
-    use_model(None, other).await.is_error(401, "unauthorized");
-    use_model(Some("wrong"), other).await.is_error(401, "unauthorized");
-    use_model(Some("plain"), other).await.is_error(403, "not_authorized");
-    assert_eq!(service.engine.status().borrow().model, "demo");
-    use_model(Some("admin"), r#"{"model":7}"#).await.is_error(400, "invalid_argument");
-    use_model(Some("admin"), "").await.is_error(400, "invalid_json");
-    let refused = use_model(Some("admin"), r#"{"model":"broken"}"#).await;
-    assert!(refused.is_error(503, "failed").contains("not installed"));
-    assert_eq!(use_model(Some("admin"), other).await.body, json!({ "model": "other" }));
-    assert_eq!(service.get("/health").await.body["model"], "other");
-
-    let keyless = Service::ready().await;
-    keyless.post_json("/v1/models/use", other).await.is_error(403, "not_authorized");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn programs_are_given_the_endpoints_and_only_with_a_key_if_there_are_any() {
-    let service = Service::ready_with(|_, options| options.api_keys = vec![ApiKey::new("k")]).await;
-    service.get("/").await.is_error(401, "unauthorized");
-    let index = service.request("GET", "/", &[("authorization", "Bearer k")], "").await;
-    assert_eq!(index.body["service"], "hailo-clip");
-    // The page itself holds nothing, and asks for the key.
-    let page = service.request("HEAD", "/", &[BROWSER], "").await;
-    assert_eq!(page.status, 200);
-    assert_eq!(page.header("content-type"), Some("text/html; charset=utf-8"));
-    let policy = page.header("content-security-policy").unwrap();
-    assert!(policy.starts_with("default-src 'none'") && !policy.contains("unsafe"), "{policy}");
-    assert!(page.header("permissions-policy").unwrap().contains("camera=(self)"));
-    assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
-    for path in ["/", "/page.css", "/page.js", "/page.svg"] {
-        let first = service.request("HEAD", path, &[BROWSER], "").await;
-        assert_eq!((first.status, first.header("cache-control")), (200, Some("no-cache")), "{path}");
-        let tag = first.header("etag").unwrap().to_owned();
-        let again = service.request("GET", path, &[BROWSER, ("if-none-match", &tag)], "").await;
-        assert_eq!((again.status, again.header("etag")), (304, Some(tag.as_str())), "{path}");
-    }
 }
