@@ -207,7 +207,7 @@ fn describe_bundle(bundle: &Bundle, place: ModelPlace) -> ModelDescription {
     let files: Vec<_> = bundle
         .artefacts()
         .into_iter()
-        .map(|artefact| (artefact.file_name(), artefact.size, hex(&artefact.sha256)))
+        .map(|artefact| (artefact.file_name(), artefact.size, model::hex(&artefact.sha256)))
         .collect();
     ModelDescription {
         place,
@@ -237,7 +237,7 @@ fn describe_entry(entry: &CatalogEntry, here: &[Platform]) -> ModelDescription {
     ];
     numbers.extend(entry.size(here).map(|size| ("size", size)));
     let files = entry.downloads(here).into_iter().map(|download| {
-        let digest = download.sha256.as_ref().map(hex).unwrap_or_default();
+        let digest = download.sha256.as_ref().map(model::hex).unwrap_or_default();
         (download.file, download.size.unwrap_or(0), digest)
     });
     ModelDescription {
@@ -252,8 +252,4 @@ fn describe_entry(entry: &CatalogEntry, here: &[Platform]) -> ModelDescription {
 
 fn keys(platforms: &[Platform]) -> Vec<String> {
     platforms.iter().map(|platform| platform.key().to_owned()).collect()
-}
-
-fn hex(digest: &[u8; 32]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }

@@ -422,7 +422,7 @@ pub(super) fn host(url: &str) -> String {
 }
 
 /// Lower-case hexadecimal digits.
-pub(super) fn hex(digest: &[u8; 32]) -> String {
+pub(crate) fn hex(digest: &[u8; 32]) -> String {
     use std::fmt::Write as _;
     digest.iter().fold(String::with_capacity(64), |mut hex, byte| {
         let _ = write!(hex, "{byte:02x}");

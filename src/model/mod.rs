@@ -24,6 +24,7 @@ pub use catalog::{CATALOG_PATH, Catalog, CatalogEntry, Download};
 pub use change::{ChangeError, Watch, megabytes};
 pub use error::{BundleError, TowerKind};
 pub use fetch::Patience;
+pub(crate) use fetch::hex;
 pub use import::{Inspect, Shapes, import};
 pub use pull::{PullOptions, RESOURCES, pull};
 pub use search::{SEARCH_PATH, is_bundle_name, list};

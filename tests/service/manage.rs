@@ -2,15 +2,17 @@
 //! that says yes or no.
 
 use std::{
+    collections::HashMap,
     fs,
+    io::Write,
     process::{Command, Output},
 };
 
 use serde_json::json;
 
 use crate::{
-    common::{Daemon, models},
-    http::{base64, get, post, sample},
+    common::{Daemon, PATIENCE, models},
+    http::{base64, connect, get, post, read_answer, sample},
     polkit::{MANAGE, Polkit, Says},
 };
 
@@ -130,6 +132,43 @@ async fn models_are_taken_into_service_and_released_by_hand() {
     assert_eq!(text()["embedding"], embedding, "taken again, and from no cache of another model");
     success(&hailo_clip(&daemon, &["warmup"]));
     assert_eq!(model(), "second");
+}
+
+/// Over HTTP as over the bus: the change is signalled there, and outlives a restart.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_is_chosen_over_http_is_told_on_the_bus_and_recorded() {
+    let folder = several_models(&["demo", "second"]);
+    let keys = folder.path().join("keys");
+    fs::write(&keys, "manage admin\n").unwrap();
+    let server = format!("server: {{host: 127.0.0.1, port: 0, api_keys_file: {}}}\n", keys.display());
+    let daemon = Daemon::with_models(&server, folder.path());
+    let connection = zbus::connection::Builder::address(daemon.bus.address.as_str()).build().await.unwrap();
+    let rule = zbus::MatchRule::builder()
+        .msg_type(zbus::message::Type::Signal)
+        .member("PropertiesChanged")
+        .arg(0, "org.hailo.Clip1.Manager")
+        .build()
+        .unwrap();
+    let mut signals = zbus::MessageStream::for_match_rule(rule, &connection, None).await.unwrap();
+
+    let body = r#"{"model":"second"}"#;
+    let head = format!(
+        "POST /v1/models/use HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nAuthorization: Bearer admin\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    let mut stream = connect(&daemon);
+    stream.write_all((head + body).as_bytes()).unwrap();
+    assert_eq!(read_answer(&mut stream).json(), json!({ "model": "second" }));
+    let signal = tokio::time::timeout(PATIENCE, futures_util::StreamExt::next(&mut signals)).await.unwrap();
+    type Changes = (String, HashMap<String, zbus::OwnedVariant>, Vec<String>);
+    let (_, _, invalidated) = signal.unwrap().unwrap().body().deserialize::<Changes>().unwrap();
+    assert_eq!(invalidated, ["Models"]);
+    let list = success(&hailo_clip(&daemon, &["model", "list", "--json"]));
+    let second = list.lines().find(|line| line.contains("second")).unwrap();
+    assert!(second.contains("in service"), "{list}");
+    let chosen = fs::read_to_string(daemon.directory.path().join("state/chosen-model.json")).unwrap();
+    assert_eq!(chosen, r#"{"model":"second","configured":"demo"}"#);
 }
 
 #[tokio::test(flavor = "multi_thread")]

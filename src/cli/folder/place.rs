@@ -13,9 +13,12 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use crate::cli::{
-    Failure,
-    console::{escape, reason},
+use crate::{
+    cli::{
+        Failure,
+        console::{escape, reason},
+    },
+    model::hex,
 };
 
 /// Characters of a digest that tell folders apart.
@@ -40,8 +43,7 @@ impl Place {
             ))
         };
         DirBuilder::new().recursive(true).mode(0o700).create(&directory).map_err(trouble)?;
-        let digest = Sha256::digest(folder.as_os_str().as_bytes());
-        let mut name: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        let mut name = hex(&Sha256::digest(folder.as_os_str().as_bytes()).into());
         name.truncate(DIGITS);
         // Not the index itself: that is replaced as a whole now and then.
         let lock = private().open(directory.join(format!("{name}.lock"))).map_err(trouble)?;
