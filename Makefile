@@ -46,7 +46,7 @@ demo: packages-demo
 test: packages-test $(CLIENTS)/installed vit-b32 npu-simulator parquet-reader
 	$(CARGO) test --workspace --no-fail-fast
 	$(MAKE) test-npu
-	$(CARGO) test --test backend_parity -- --ignored
+	$(CARGO) test --test backend_parity --test clip_draft -- --ignored
 	$(MAKE) -C crates/hailort-sys/sim check
 	$(MAKE) test-scale-out
 

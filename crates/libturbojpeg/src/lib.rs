@@ -82,8 +82,7 @@ pub fn decode(file: &[u8], width: u32, height: u32, fraction: Fraction) -> Optio
     if decompressor.size(file)? != (width, height) {
         return None;
     }
-    let (width, height) =
-        (width.div_ceil(fraction.denominator()), height.div_ceil(fraction.denominator()));
+    let (width, height) = (width.div_ceil(fraction.denominator()), height.div_ceil(fraction.denominator()));
     let length = usize::try_from(width).ok()?.checked_mul(3)?.checked_mul(usize::try_from(height).ok()?)?;
     let mut rgb = vec![0; length];
     decompressor.decode(file, width, height, &mut rgb)?;
@@ -122,7 +121,7 @@ fn api() -> Option<&'static Api> {
 }
 
 fn load() -> Option<Api> {
-    // SAFETY: libturbojpeg does nothing when it is loaded. The system's directories alone are searched for it.
+    // SAFETY: libturbojpeg does nothing when it is loaded, and is searched for as any library of this program is.
     let library = unsafe { Library::open(Some(SONAME), RTLD_NOW | RTLD_LOCAL) }.ok()?;
     // SAFETY: the types are those of turbojpeg.h, which this soname stands for.
     let api = unsafe {
