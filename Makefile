@@ -23,6 +23,7 @@ help:
 	@echo "make test-npu    the service's tests on simulated Hailo devices (part of make test)"
 	@echo "make test-clients  OpenAI's client, Immich's and Frigate's requests on the service (part of make test)"
 	@echo "make test-openapi  schemathesis on the service (part of make test)"
+	@echo "make bench-pictures  decoding and pre-processing beside Pillow"
 	@echo "make bench-npu   how much of a simulated device's rate the service delivers"
 	@echo "make npu-eval    accuracy on simulated devices beside the CPU"
 	@echo "make man         man pages and shell completions"
@@ -46,7 +47,7 @@ demo: packages-demo
 test: packages-test $(CLIENTS)/installed vit-b32 npu-simulator parquet-reader
 	$(CARGO) test --workspace --no-fail-fast
 	$(MAKE) test-npu
-	$(CARGO) test --test backend_parity -- --ignored
+	$(CARGO) test --test backend_parity --test clip_draft -- --ignored
 	$(MAKE) -C crates/hailort-sys/sim check
 	$(MAKE) test-scale-out
 
@@ -129,6 +130,12 @@ test-system-arm64: packages-system
 bench: packages-bench vit-b32
 	$(CARGO) build --release
 	./benches/run
+
+# Decoding and pre-processing beside Pillow; figures also in target/bench/pictures.json.
+.PHONY: bench-pictures
+bench-pictures: packages-bench vit-b32
+	$(PYTHON) benches/pictures.py --bundle models/demo --bundle $(VIT_B32) --worker "$$($(CARGO) bench --bench picture \
+	    --no-run --message-format=json | jq -r 'select(.target.name == "picture" and .executable != null).executable')"
 
 # How much of a simulated NPU's own rate the service delivers.
 NPU_MODELS := target/hailort-sim/vit

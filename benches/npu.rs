@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hailo_clip::clip::{Fit, ImageLimits, ImageSpec, Picture};
+use hailo_clip::clip::{Draft, Fit, ImageLimits, ImageSpec};
 use zbus::{Fd, Variant, connection};
 
 #[path = "../tests/common/mod.rs"]
@@ -194,8 +194,8 @@ fn decoding_limit(pictures: &[Vec<u8>], cores: usize, length: Duration) -> f64 {
                 let limits = ImageLimits { max_pixels: 64_000_000 };
                 let spec = ImageSpec { size: 224, fit: Fit::Stretch };
                 for picture in pictures.iter().cycle().skip(core * 7) {
-                    let decoded = Picture::decode(picture, &limits).expect("it is a JPEG");
-                    std::hint::black_box(decoded.fit(&spec).expect("it fits"));
+                    let decoded = Draft::decode(picture, &limits, &spec).expect("it is a JPEG");
+                    std::hint::black_box(decoded.fit().expect("it fits"));
                     done.fetch_add(1, Ordering::Relaxed);
                     if started.elapsed() > length {
                         break;

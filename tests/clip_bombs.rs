@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use hailo_clip::clip::{ImageError, ImageLimits, Picture};
+use hailo_clip::clip::{Draft, Fit, ImageError, ImageLimits, ImageSpec, Picture};
 
 const LIMITS: ImageLimits = ImageLimits { max_pixels: 1 << 20 };
 
@@ -15,6 +15,8 @@ fn bombs_are_refused_without_taking_memory() {
     let before = peak_kib();
     for (name, file, refusal) in bombs() {
         let error = Picture::decode(&file, &LIMITS).expect_err(name);
+        let spec = ImageSpec { size: 32, fit: Fit::Stretch };
+        assert_eq!(Draft::decode(&file, &LIMITS, &spec).err().as_ref(), Some(&error), "{name}");
         let after = peak_kib();
         eprintln!("{name}: {error}; peak + {} KiB", after - before);
         assert!(after - before < MAX_GROWTH_KIB, "{name} took {} KiB", after - before);

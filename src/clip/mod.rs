@@ -11,7 +11,7 @@ pub mod score;
 pub mod tokenizer;
 
 pub use embedding::{Embedding, EmbeddingError};
-pub use image::{Fit, ImageError, ImageLimits, ImageSpec, Picture, Pixels};
+pub use image::{Draft, Fit, ImageError, ImageLimits, ImageSpec, Picture, Pixels};
 pub use prompt::{PromptTemplate, PromptTemplateError};
 pub use score::{Classification, ScoreError, Scoring, Selection, classify};
 pub use tokenizer::{Tokenizer, TokenizerError, Tokens};

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     backend::Host,
+    clip::image::reduces_jpegs,
     config::{self, ConfigErrors, Settings},
     dbus::{self, ReloadError},
     engine::{Engine, Status},
@@ -92,6 +93,11 @@ pub(super) async fn run(
     for listener in listeners {
         let (server, shutdown) = (server.clone(), shutdown.clone());
         serving.spawn(async move { server.serve(listener, shutdown).await });
+    }
+    if !reduces_jpegs() {
+        info!(
+            "libturbojpeg is not there, and large JPEGs take twice as long to decode; install libturbojpeg0"
+        );
     }
     info!(version = env!("CARGO_PKG_VERSION"), http = addresses.join(" "), bus = %arguments.bus, "listening");
     let loading = tokio::spawn({

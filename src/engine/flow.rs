@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     backend::BackendError,
-    clip::{Embedding, ImageError, ImageLimits, Picture, Pixels, PromptTemplate, TokenizerError},
+    clip::{Draft, Embedding, ImageError, ImageLimits, ImageSpec, Pixels, PromptTemplate, TokenizerError},
     config::Settings,
 };
 
@@ -131,7 +131,7 @@ impl Engine {
         let prepared = tokio::task::spawn_blocking(move || {
             // Held by the work itself: a caller that leaves does not free the worker.
             let _worker = worker;
-            prepare(&image, &limits, |picture| picture.fit(&spec))
+            prepare(&image, &limits, &spec)
         });
         let prepared = unless_panicked(prepared.await)?.map_err(EngineError::from)?;
 
@@ -271,15 +271,11 @@ struct Prepared {
     preprocess: Duration,
 }
 
-fn prepare(
-    file: &[u8],
-    limits: &ImageLimits,
-    fit: impl FnOnce(&Picture) -> Result<Pixels, ImageError>,
-) -> Result<Prepared, ImageError> {
+fn prepare(file: &[u8], limits: &ImageLimits, spec: &ImageSpec) -> Result<Prepared, ImageError> {
     let start = Instant::now();
-    let picture = Picture::decode(file, limits)?;
+    let picture = Draft::decode(file, limits, spec)?;
     let decoded = Instant::now();
-    let pixels = fit(&picture)?;
+    let pixels = picture.fit()?;
     Ok(Prepared {
         pixels,
         width: picture.width(),

@@ -1,13 +1,14 @@
-//! From the bytes of a file to an upright RGB picture, within limits.
+//! From the bytes of a file to RGB, within limits.
 
 use std::{
     io::Cursor,
     panic::{AssertUnwindSafe, catch_unwind},
 };
 
-use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, Limits, RgbImage};
+use image::{ImageDecoder, ImageFormat, ImageReader, Limits};
+use memchr::memchr;
 
-use super::{ImageError, ImageLimits, color};
+use super::{ImageError, ImageLimits, ImageSpec, Stored, color, reduce};
 
 /// What a decoder may take for each pixel of the limit: 16-bit RGBA, or RGB twice over.
 const BYTES_PER_PIXEL: u64 = 8;
@@ -15,12 +16,22 @@ const BYTES_PER_PIXEL: u64 = 8;
 /// What a decoder may take besides: tables, metadata.
 const OVERHEAD_BYTES: u64 = 16 << 20;
 
-pub(super) fn decode(file: &[u8], limits: &ImageLimits) -> Result<RgbImage, ImageError> {
+/// Pixels as the file stores them: all, or as many as are enough for `spec`.
+pub(super) fn decode(
+    file: &[u8],
+    limits: &ImageLimits,
+    spec: Option<&ImageSpec>,
+) -> Result<Stored, ImageError> {
     // The decoders know no unsafe state that a panic could leave behind, and nothing of them survives it.
-    catch_unwind(AssertUnwindSafe(|| decode_unguarded(file, limits))).unwrap_or(Err(ImageError::Undecodable))
+    catch_unwind(AssertUnwindSafe(|| decode_unguarded(file, limits, spec)))
+        .unwrap_or(Err(ImageError::Undecodable))
 }
 
-fn decode_unguarded(file: &[u8], limits: &ImageLimits) -> Result<RgbImage, ImageError> {
+fn decode_unguarded(
+    file: &[u8],
+    limits: &ImageLimits,
+    spec: Option<&ImageSpec>,
+) -> Result<Stored, ImageError> {
     let max_pixels = limits.max_pixels;
     let error = |error| match error {
         image::ImageError::Limits(_) => ImageError::TooMuchMemory { max_pixels },
@@ -29,7 +40,8 @@ fn decode_unguarded(file: &[u8], limits: &ImageLimits) -> Result<RgbImage, Image
 
     let mut reader =
         ImageReader::new(Cursor::new(file)).with_guessed_format().map_err(|_| ImageError::Undecodable)?;
-    if reader.format() == Some(ImageFormat::Jpeg) && !jpeg_is_complete(file) {
+    let is_jpeg = reader.format() == Some(ImageFormat::Jpeg);
+    if is_jpeg && !jpeg_is_complete(file) {
         return Err(ImageError::Undecodable);
     }
     let mut memory = Limits::no_limits();
@@ -49,6 +61,14 @@ fn decode_unguarded(file: &[u8], limits: &ImageLimits) -> Result<RgbImage, Image
     decoder.set_limits(memory).map_err(error)?;
 
     let orientation = decoder.orientation().map_err(error)?;
+    let whole = (width, height);
+    if is_jpeg
+        && let Some(spec) = spec
+        && let Some((scaled, denominator)) = reduce::reduce(file, whole, spec)
+    {
+        let libturbojpeg::Scaled { width, height, rgb } = scaled;
+        return Ok(Stored { width, height, rgb, orientation, whole, denominator });
+    }
     let color = decoder.color_type();
     let length =
         usize::try_from(decoder.total_bytes()).map_err(|_| ImageError::TooMuchMemory { max_pixels })?;
@@ -56,10 +76,7 @@ fn decode_unguarded(file: &[u8], limits: &ImageLimits) -> Result<RgbImage, Image
     decoder.read_image(&mut samples).map_err(error)?;
 
     let rgb = color::into_rgb(samples, color).ok_or(ImageError::Undecodable)?;
-    let image = RgbImage::from_raw(width, height, rgb).ok_or(ImageError::Undecodable)?;
-    let mut image = DynamicImage::ImageRgb8(image);
-    image.apply_orientation(orientation);
-    Ok(image.into_rgb8())
+    Ok(Stored { width, height, rgb, orientation, whole, denominator: 1 })
 }
 
 /// Whether a JPEG ends where its last marker says. The decoder would fill what is missing with gray.
@@ -68,7 +85,7 @@ fn jpeg_is_complete(file: &[u8]) -> bool {
     let mut rest = file;
     // Past the start-of-image marker.
     rest = rest.get(2..).unwrap_or_default();
-    while let Some(at) = rest.iter().position(|&byte| byte == 0xff) {
+    while let Some(at) = memchr(0xff, rest) {
         rest = &rest[at + 1..];
         match rest.first() {
             Some(&END_OF_IMAGE) => return true,

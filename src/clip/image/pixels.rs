@@ -1,7 +1,5 @@
 //! The pixels an image encoder takes.
 
-use ndarray::{ArrayView3, ArrayViewMut3, Axis, Zip};
-
 /// A square RGB picture as image encoders take it: height × width × channel, 8 bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pixels {
@@ -42,15 +40,18 @@ impl Pixels {
     /// `out` is not 3 × `size` × `size` long.
     pub fn normalize_into(&self, mean: &[f32; 3], std: &[f32; 3], out: &mut [f32]) {
         let side = self.size as usize;
-        let pixels = ArrayView3::from_shape((side, side, 3), &self.rgb).expect("checked by from_rgb");
-        let mut planes = ArrayViewMut3::from_shape((3, side, side), out).expect("out holds 3 planes");
-        for (channel, plane) in planes.axis_iter_mut(Axis(0)).enumerate() {
-            // value × scale + offset, the same with one multiplication.
-            let scale = 1.0 / (255.0 * std[channel]);
-            let offset = -mean[channel] / std[channel];
-            Zip::from(plane)
-                .and(pixels.index_axis(Axis(2), channel))
-                .for_each(|out, &value| *out = f32::from(value) * scale + offset);
+        let plane = side * side;
+        assert_eq!(out.len(), 3 * plane, "out holds 3 planes");
+        let (red, rest) = out.split_at_mut(plane);
+        let (green, blue) = rest.split_at_mut(plane);
+        // value × scale + offset, the same with one multiplication.
+        let scale = std.map(|std| 1.0 / (255.0 * std));
+        let offset = [0, 1, 2].map(|channel| -mean[channel] / std[channel]);
+        let (pixels, _) = self.rgb.as_chunks::<3>();
+        for (((pixel, red), green), blue) in pixels.iter().zip(red).zip(green).zip(blue) {
+            *red = f32::from(pixel[0]) * scale[0] + offset[0];
+            *green = f32::from(pixel[1]) * scale[1] + offset[1];
+            *blue = f32::from(pixel[2]) * scale[2] + offset[2];
         }
     }
 }

@@ -19,3 +19,16 @@ check "they have texts embedded" prints '"object":"embedding"' json /v1/embeddin
 check "Frigate has texts embedded" prints '"embedding":\[\[' \
     json /embeddings '{"model":"demo","content":[{"prompt_string":"a red circle"}]}'
 check "the description of it all is there" prints '"openapi":"3.1' curl -sSf -m 10 $url/openapi.json
+# A gray JPEG of a megapixel: the sandbox lets the system's library in, and it decodes.
+large_jpeg() {
+    python3 - > /tmp/large.jpg <<'P'
+import sys
+file = b"\xff\xd8\xff\xdb\0\x43\0" + b"\1" * 64 + b"\xff\xc0\0\x0b\x08\4\0\4\0\1\1\x11\0"
+for table in (0x00, 0x10):
+    file += b"\xff\xc4\0\x14" + bytes([table, 1]) + bytes(16)
+sys.stdout.buffer.write(file + b"\xff\xda\0\x08\1\1\0\0\x3f\0" + bytes(4096) + b"\xff\xd9")
+P
+    curl -sSf -m 30 -H 'Content-Type: image/jpeg' --data-binary @/tmp/large.jpg "$url/$query"
+}
+check "libturbojpeg is loaded" grep -q libturbojpeg "/proc/$(pid)/maps"
+check "large JPEGs are decoded" prints '"rank": ?1' large_jpeg
