@@ -23,6 +23,8 @@ help:
 	@echo "make test-npu    the service's tests on simulated Hailo devices (part of make test)"
 	@echo "make test-clients  OpenAI's client, Immich's and Frigate's requests on the service (part of make test)"
 	@echo "make test-openapi  schemathesis on the service (part of make test)"
+	@echo "make bench-overhead  what the service itself costs: cached texts over HTTP, as JSON"
+	@echo "make bench-footprint  start-up and memory with CLIP ViT-B/32, as JSON"
 	@echo "make bench-npu   how much of a simulated device's rate the service delivers"
 	@echo "make npu-eval    accuracy on simulated devices beside the CPU"
 	@echo "make man         man pages and shell completions"
@@ -129,6 +131,14 @@ test-system-arm64: packages-system
 bench: packages-bench vit-b32
 	$(CARGO) build --release
 	./benches/run
+
+.PHONY: bench-overhead bench-footprint
+bench-overhead: packages-test vit-b32
+	$(CARGO) bench --bench overhead
+
+# Beside ONNX Runtime, if `make bench` has fetched it.
+bench-footprint: packages-test vit-b32
+	$(CARGO) bench --bench footprint
 
 # How much of a simulated NPU's own rate the service delivers.
 NPU_MODELS := target/hailort-sim/vit

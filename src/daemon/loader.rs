@@ -1,6 +1,6 @@
 //! Puts a model together: its bundle, its tokenizer, and the backend that the settings ask for.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{cell::Cell, fs, path::PathBuf, sync::Arc};
 
 use tracing::warn;
 
@@ -52,8 +52,14 @@ fn load(
         error => unavailable(error),
     })?;
     let threads = settings.performance.inference_threads;
-    let examine = |image, text| examine(&bundle, image, text, trials);
+    // Where the text encoder runs is settled by the last that is examined.
+    let text_platform = Cell::new(Platform::Cpu);
+    let examine = |image, text| {
+        text_platform.set(text);
+        examine(&bundle, image, text, trials)
+    };
     let opened = backend::open(&bundle, clip, threads, host, &examine)?;
+    trials.record();
     // Not before: a device that is missing is tried again and again.
     warn_of_other_expectations(settings, &bundle);
     let json = fs::read(&bundle.tokenizer.path).map_err(|error| {
@@ -61,6 +67,7 @@ fn load(
     })?;
     let tokenizer = Tokenizer::from_json(&json, bundle.context_length).map_err(unavailable)?;
     Ok(LoadedModel {
+        text_digest: Some(bundle.text_digest(text_platform.get())),
         info: ModelInfo {
             name: bundle.name,
             aliases: bundle.aliases,

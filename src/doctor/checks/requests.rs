@@ -212,7 +212,7 @@ fn limits(machine: &Machine) -> Outcome {
             .mend(EDIT)
             .mend(RELOAD);
     }
-    let decoded = server.max_image_pixels * BYTES_PER_PIXEL * performance.worker_threads as u64;
+    let decoded = server.max_image_pixels * BYTES_PER_PIXEL * performance.workers() as u64;
     let max = machine.cgroup_number("memory.max");
     if max.is_some_and(|max| decoded > max) {
         return Outcome::warning("pictures at the limit take more memory than the service may have")
