@@ -16,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::resource::{UsageWho, getrusage};
 use serde_json::{Value, json};
 
 #[path = "../tests/common/mod.rs"]
@@ -42,49 +43,83 @@ fn main() -> Result<(), Failure> {
     Ok(())
 }
 
+/// Seconds of the clock, and of the processor: the latter hardly depend on what else the machine does.
+#[derive(Clone, Copy)]
+struct Cost {
+    clock: f64,
+    processor: f64,
+}
+
 fn start_up(bundle: &Path, models: &Path) -> Result<Value, Failure> {
     let state = tempfile::tempdir()?;
-    let start = || Daemon::with_state(CONFIG, models, state.path(), &[]).ready_after.as_secs_f64();
+    let start = || -> Result<Cost, Failure> {
+        let daemon = Daemon::with_state(CONFIG, models, state.path(), &[]);
+        let stat = fs::read_to_string(format!("/proc/{}/stat", daemon.process.id()))?;
+        let (_, fields) = stat.rsplit_once(')').ok_or("no name in stat")?;
+        // Its own time and that of its children, in hundredths of a second.
+        let ticks: f64 =
+            fields.split_whitespace().skip(11).take(4).map(str::parse::<f64>).sum::<Result<_, _>>()?;
+        Ok(Cost { clock: daemon.ready_after.as_secs_f64(), processor: ticks / 100.0 })
+    };
     read_all(bundle)?;
-    let first = start();
+    let first = start()?;
     let (mut again, mut reading, mut bare) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..STARTS {
-        again.push(start());
-        let began = Instant::now();
+        again.push(start()?);
+        let (clock, processor) = (Instant::now(), own_time()?);
         read_all(bundle)?;
-        reading.push(began.elapsed().as_secs_f64());
+        reading.push(Cost { clock: clock.elapsed().as_secs_f64(), processor: own_time()? - processor });
         bare.extend(onnx_runtime(bundle)?);
     }
-    let (again, reading) = (median(again), median(reading));
-    let limit = (!bare.is_empty()).then(|| reading + median(bare));
-    Ok(json!({
-        "what": "start", "first_s": first, "ready_s": again, "reading_weights_s": reading,
-        "reading_and_onnx_runtime_s": limit, "ratio": limit.map(|limit| again / limit),
-    }))
+    let (again, reading) = (median(&again), median(&reading));
+    let show = |cost: Cost| json!({"s": cost.clock, "cpu_s": cost.processor});
+    let mut shown = json!({
+        "what": "start", "first": show(first), "again": show(again), "reading_weights": show(reading),
+    });
+    if !bare.is_empty() {
+        let bare = median(&bare);
+        let limit = Cost { clock: reading.clock + bare.clock, processor: reading.processor + bare.processor };
+        shown["reading_and_onnx_runtime"] = show(limit);
+        shown["ratio"] = json!({"s": again.clock / limit.clock, "cpu_s": again.processor / limit.processor});
+    }
+    Ok(shown)
+}
+
+fn own_time() -> Result<f64, Failure> {
+    let usage = getrusage(UsageWho::RUSAGE_SELF)?;
+    let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+    Ok(seconds(usage.user_time()) + seconds(usage.system_time()))
 }
 
 fn read_all(bundle: &Path) -> Result<u64, Failure> {
+    let mut buffer = vec![0; 1 << 20];
     let mut bytes = 0;
     for entry in fs::read_dir(bundle)? {
         let path = entry?.path();
         if path.is_file() {
-            bytes += std::io::copy(&mut fs::File::open(path)?, &mut std::io::sink())?;
+            let mut file = fs::File::open(path)?;
+            loop {
+                match file.read(&mut buffer)? {
+                    0 => break,
+                    read => bytes += read as u64,
+                }
+            }
         }
     }
     Ok(bytes)
 }
 
-/// How long ONNX Runtime takes to open both networks, if it is there.
-fn onnx_runtime(bundle: &Path) -> Result<Option<f64>, Failure> {
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench/python/bin/python");
+/// What opening both networks costs ONNX Runtime, if it is there.
+fn onnx_runtime(bundle: &Path) -> Result<Option<Cost>, Failure> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let python = root.join("target/bench/python/bin/python");
     if !python.exists() {
         return Ok(None);
     }
-    let threads = thread::available_parallelism()?.to_string();
     let mut worker = Command::new(python)
-        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("benches/onnxruntime_worker.py"))
+        .arg(root.join("benches/onnxruntime_worker.py"))
         .arg(bundle)
-        .arg(threads)
+        .arg(thread::available_parallelism()?.to_string())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()?;
@@ -92,7 +127,11 @@ fn onnx_runtime(bundle: &Path) -> Result<Option<f64>, Failure> {
     BufReader::new(worker.stdout.take().ok_or("no output")?).read_line(&mut line)?;
     drop(worker.stdin.take());
     worker.wait()?;
-    Ok(serde_json::from_str::<Value>(&line)?["seconds"].as_f64())
+    let said: Value = serde_json::from_str(&line)?;
+    Ok(said["seconds"]
+        .as_f64()
+        .zip(said["cpu_seconds"].as_f64())
+        .map(|(clock, processor)| Cost { clock, processor }))
 }
 
 fn memory(bundle: &Path, models: &Path, requests: usize) -> Result<Value, Failure> {
@@ -204,7 +243,11 @@ fn jpeg(width: u32, height: u32) -> Result<Vec<u8>, Failure> {
     Ok(bytes)
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values[values.len() / 2]
+fn median(costs: &[Cost]) -> Cost {
+    let middle = |of: fn(&Cost) -> f64| {
+        let mut values: Vec<f64> = costs.iter().map(of).collect();
+        values.sort_by(f64::total_cmp);
+        values[values.len() / 2]
+    };
+    Cost { clock: middle(|cost| cost.clock), processor: middle(|cost| cost.processor) }
 }

@@ -414,6 +414,7 @@ async fn no_request_is_lost_between_idleness_and_arrival() {
     let two = Pipeline { devices: 1, depth: 2 };
     let hardware = with_npu(Concurrency { images: two, texts: two, shared: false });
     let (engine, control) = ready_on(&hardware, |settings| {
+        settings.clip.model = "small".into();
         settings.performance.idle_unload = Some(Duration::from_micros(20));
         settings.text_cache.enabled = false;
     })
