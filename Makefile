@@ -24,6 +24,8 @@ help:
 	@echo "make test-clients  OpenAI's client, Immich's and Frigate's requests on the service (part of make test)"
 	@echo "make test-openapi  schemathesis on the service (part of make test)"
 	@echo "make bench-pictures  decoding and pre-processing beside Pillow"
+	@echo "make bench-overhead  what the service itself costs: cached texts over HTTP, as JSON"
+	@echo "make bench-footprint  start-up and memory with CLIP ViT-B/32, as JSON"
 	@echo "make bench-npu   how much of a simulated device's rate the service delivers"
 	@echo "make npu-eval    accuracy on simulated devices beside the CPU"
 	@echo "make man         man pages and shell completions"
@@ -136,6 +138,14 @@ bench: packages-bench vit-b32
 bench-pictures: packages-bench vit-b32
 	$(PYTHON) benches/pictures.py --bundle models/demo --bundle $(VIT_B32) --worker "$$($(CARGO) bench --bench picture \
 	    --no-run --message-format=json | jq -r 'select(.target.name == "picture" and .executable != null).executable')"
+
+.PHONY: bench-overhead bench-footprint
+bench-overhead: packages-test vit-b32
+	$(CARGO) bench --bench overhead
+
+# Beside ONNX Runtime, if `make bench` has fetched it.
+bench-footprint: packages-test vit-b32
+	$(CARGO) bench --bench footprint
 
 # How much of a simulated NPU's own rate the service delivers.
 NPU_MODELS := target/hailort-sim/vit

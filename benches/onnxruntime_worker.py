@@ -17,7 +17,7 @@ import onnxruntime
 import tokenizers
 from PIL import Image
 
-started = time.perf_counter()
+started, processor = time.perf_counter(), time.process_time()
 folder, threads = Path(sys.argv[1]), int(sys.argv[2])
 description = json.loads((folder / "model.yaml").read_text())
 mean, std = (numpy.array(description["image"][key], dtype=numpy.float32) for key in ("mean", "std"))
@@ -32,7 +32,7 @@ image, text = (
 tokenizer = tokenizers.Tokenizer.from_file(str(folder / "tokenizer.json"))
 tokenizer.no_padding()
 tokenizer.enable_truncation(description["text"]["context_length"])
-opened = time.perf_counter() - started
+opened = {"seconds": time.perf_counter() - started, "cpu_seconds": time.process_time() - processor}
 
 pictures = numpy.load(folder / "reference" / "images.npy")
 known_texts = {}
@@ -90,6 +90,6 @@ def answer(command):
             return timed(classify, path, prompts)
 
 
-print(json.dumps({"seconds": opened}), flush=True)
+print(json.dumps(opened), flush=True)
 for line in sys.stdin:
     print(json.dumps(answer(json.loads(line))), flush=True)

@@ -93,6 +93,7 @@ fn the_replaced_services_file_works_unchanged() {
     expected.clip.expected_image_size = Some(224);
     expected.clip.batch_size = 1;
     expected.clip.logit_scale = Some(100.0);
+    expected.performance.worker_threads = Some(2);
     expected.performance.max_queue_size = 10;
     expected.resource_limits.cpu_quota = Some("80%".to_owned());
     expected.logging.format = LogFormat::Json;

@@ -78,9 +78,9 @@ prop_compose! {
         format in select(vec![LogFormat::Text, LogFormat::Json]),
     ) -> Settings {
         let mut settings = settings.clone();
-        settings.text_cache = config::TextCache { enabled: cache.0, max_entries: cache.1 };
+        settings.text_cache = config::TextCache { enabled: cache.0, max_entries: cache.1, persist: !cache.0 };
         settings.performance = config::Performance {
-            worker_threads: threads.0,
+            worker_threads: (threads.0 > 1).then_some(threads.0),
             inference_threads: threads.1,
             max_queue_size: queue,
             request_timeout: Duration::from_secs_f64(timeout),

@@ -34,6 +34,7 @@ struct Line<'a> {
     device_throttled: Option<bool>,
     embedding_dimension: Option<u32>,
     image_size: Option<u32>,
+    idle: Option<bool>,
     queue_depth: Option<u32>,
     max_queue_size: Option<u32>,
     last_error: Option<&'a str>,
@@ -75,6 +76,7 @@ impl<'a> From<&'a Properties> for Line<'a> {
             device_throttled: properties.device_throttled.filter(|_| npu.is_some()),
             embedding_dimension: properties.embedding_dimension.filter(|size| *size > 0),
             image_size: properties.image_size.filter(|size| *size > 0),
+            idle: properties.idle,
             queue_depth: properties.queue_depth,
             max_queue_size: properties.max_queue_size,
             last_error: said(&properties.last_error),
@@ -89,8 +91,9 @@ fn table(line: &Line<'_>) -> String {
         let throttled = line.device_throttled == Some(true);
         format!("{celsius:.0} °C{}", if throttled { ", throttled" } else { "" })
     });
+    let idle = if line.idle == Some(true) { ", model unloaded until the next request" } else { "" };
     let rows = [
-        ("State", Some(line.state.to_owned())),
+        ("State", Some(format!("{}{idle}", line.state))),
         ("Model", line.model.map(str::to_owned)),
         ("Backend", line.backend.map(str::to_owned)),
         ("Device", line.device.map(str::to_owned)),

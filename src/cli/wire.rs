@@ -55,6 +55,7 @@ pub(super) struct Properties {
     pub(super) device_throttled: Option<bool>,
     pub(super) embedding_dimension: Option<u32>,
     pub(super) image_size: Option<u32>,
+    pub(super) idle: Option<bool>,
     pub(super) queue_depth: Option<u32>,
     pub(super) max_queue_size: Option<u32>,
     pub(super) last_error: Option<String>,

@@ -42,6 +42,13 @@ impl Embedding {
         Ok(Self(unit))
     }
 
+    /// An embedding from what [`as_slice`](Self::as_slice) gave, to the bit; `None` if it has no unit length.
+    #[must_use]
+    pub fn from_unit(components: &[f32]) -> Option<Self> {
+        let squares: f64 = components.iter().map(|&x| f64::from(x) * f64::from(x)).sum();
+        ((squares - 1.0).abs() < 1e-4).then(|| Self(components.into()))
+    }
+
     /// The mean direction of several embeddings: the embedding of a prompt ensemble.
     ///
     /// # Errors
@@ -117,6 +124,15 @@ mod tests {
         }
         for x in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
             assert_eq!(Embedding::normalize(&[1.0, x]), Err(EmbeddingError::NotFinite), "{x}");
+        }
+    }
+
+    #[test]
+    fn comes_back_to_the_bit_and_nothing_else_does() {
+        let embedding = Embedding::normalize(&[1.0, 2.0, 3.0]).unwrap();
+        assert_eq!(Embedding::from_unit(embedding.as_slice()), Some(embedding));
+        for raw in [&[][..], &[0.0], &[0.5, 0.5], &[f32::NAN], &[f32::INFINITY]] {
+            assert_eq!(Embedding::from_unit(raw), None, "{raw:?}");
         }
     }
 

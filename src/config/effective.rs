@@ -54,11 +54,12 @@ struct Clip<'a> {
 struct TextEmbedding {
     cache_enabled: bool,
     cache_max_entries: usize,
+    cache_persist: bool,
 }
 
 #[derive(Serialize)]
 struct Performance {
-    worker_threads: usize,
+    worker_threads: OrAuto<usize>,
     inference_threads: OrAuto<usize>,
     max_queue_size: usize,
     request_timeout: f64,
@@ -131,9 +132,10 @@ impl<'a> From<&'a Settings> for File<'a> {
             text_embedding: TextEmbedding {
                 cache_enabled: text_cache.enabled,
                 cache_max_entries: text_cache.max_entries,
+                cache_persist: text_cache.persist,
             },
             performance: Performance {
-                worker_threads: performance.worker_threads,
+                worker_threads: performance.worker_threads.into(),
                 inference_threads: performance.inference_threads.into(),
                 max_queue_size: performance.max_queue_size,
                 request_timeout: performance.request_timeout.as_secs_f64(),

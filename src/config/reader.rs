@@ -30,6 +30,7 @@ pub const KEYS: &[&str] = &[
     "text_embedding.mode",
     "text_embedding.cache_enabled",
     "text_embedding.cache_max_entries",
+    "text_embedding.cache_persist",
     "performance.worker_threads",
     "performance.inference_threads",
     "performance.max_queue_size",

@@ -1,7 +1,7 @@
 //! Settings as the program uses them: every value checked, in units of the type system.
 use std::{net::IpAddr, path::PathBuf, time::Duration};
 
-use crate::clip::Fit;
+use crate::{clip::Fit, kernel};
 
 /// Warm-up iterations where the file asks for a warm-up and says no more.
 pub(super) const WARMUP_ITERATIONS: u32 = 3;
@@ -48,9 +48,9 @@ impl Default for Settings {
                 logit_scale: None,
                 prepack_weights: false,
             },
-            text_cache: TextCache { enabled: true, max_entries: 1000 },
+            text_cache: TextCache { enabled: true, max_entries: 1000, persist: true },
             performance: Performance {
-                worker_threads: 2,
+                worker_threads: None,
                 inference_threads: None,
                 max_queue_size: 64,
                 request_timeout: Duration::from_secs(30),
@@ -126,13 +126,15 @@ pub struct TextCache {
     pub enabled: bool,
     /// At most so many.
     pub max_entries: usize,
+    /// Keep them over a restart.
+    pub persist: bool,
 }
 
 /// `performance`
 #[derive(Clone, Debug, PartialEq)]
 pub struct Performance {
-    /// Threads that decode and pre-process pictures.
-    pub worker_threads: usize,
+    /// Threads that decode and pre-process pictures; none: the cores and the cgroup's quota decide.
+    pub worker_threads: Option<usize>,
     /// Threads of the CPU backend; none: the cores and the cgroup's quota decide.
     pub inference_threads: Option<usize>,
     /// Most requests that are accepted at a time.
@@ -143,6 +145,16 @@ pub struct Performance {
     pub warmup_iterations: u32,
     /// Release the backend after so much idleness; none: never.
     pub idle_unload: Option<Duration>,
+}
+
+impl Performance {
+    /// How many pictures are decoded at a time.
+    #[must_use]
+    pub fn workers(&self) -> usize {
+        // Each may hold a large picture: of many processors, some are enough.
+        const MOST: usize = 8;
+        self.worker_threads.unwrap_or_else(|| kernel::processors().min(MOST))
+    }
 }
 
 /// `resource_limits`, enforced by systemd.

@@ -141,10 +141,12 @@ fn text_embedding(reader: &mut Reader, cache: &mut TextCache) {
     }
     set(&mut cache.enabled, value(reader.boolean("text_embedding.cache_enabled")));
     set(&mut cache.max_entries, reader.integer("text_embedding.cache_max_entries", 1..=1_000_000));
+    set(&mut cache.persist, value(reader.boolean("text_embedding.cache_persist")));
 }
 
 fn performance(reader: &mut Reader, performance: &mut Performance) {
-    set(&mut performance.worker_threads, reader.integer("performance.worker_threads", 1..=64));
+    reader.accept_auto("performance.worker_threads");
+    performance.worker_threads = reader.integer("performance.worker_threads", 1..=64);
     reader.accept_auto("performance.inference_threads");
     performance.inference_threads = reader.integer("performance.inference_threads", 1..=256);
     set(&mut performance.max_queue_size, reader.integer("performance.max_queue_size", 1..=4096));

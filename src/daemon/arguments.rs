@@ -55,7 +55,7 @@ pub(super) struct Arguments {
     #[arg(long = "models-dir", value_name = "DIR", default_value = model::SEARCH_PATH[1])]
     pub(super) models: Vec<PathBuf>,
 
-    /// Where models are put that are fetched or imported, and which one was chosen is kept.
+    /// Where models are put that are fetched or imported, and text embeddings and which model was chosen are kept.
     #[arg(long, value_name = "DIR", default_value = "/var/lib/hailo-clip")]
     pub(super) state_dir: PathBuf,
 

@@ -1,6 +1,6 @@
 //! Puts a model together: its bundle, its tokenizer, and the backend that the settings ask for.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{cell::Cell, fs, path::PathBuf, sync::Arc};
 
 use tracing::warn;
 
@@ -52,8 +52,14 @@ fn load(
         error => unavailable(error),
     })?;
     let threads = settings.performance.inference_threads;
-    let examine = |image, text| examine(&bundle, image, text, trials);
+    // Where the text encoder runs is settled by the last that is examined.
+    let text_platform = Cell::new(Platform::Cpu);
+    let examine = |image, text| {
+        text_platform.set(text);
+        examine(&bundle, image, text, trials)
+    };
     let opened = backend::open(&bundle, clip, threads, host, &examine)?;
+    trials.record();
     // Not before: a device that is missing is tried again and again.
     warn_of_other_expectations(settings, &bundle);
     let json = fs::read(&bundle.tokenizer.path).map_err(|error| {
@@ -65,6 +71,7 @@ fn load(
     let platform = platform_of(opened.backend.description());
     let digest = platform.map_or_else(String::new, |platform| bundle.digest(platform, fit));
     Ok(LoadedModel {
+        text_digest: Some(bundle.text_digest(text_platform.get())),
         info: ModelInfo {
             digest,
             name: bundle.name,

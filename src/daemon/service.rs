@@ -29,6 +29,9 @@ use crate::{
 /// Longest time for answering what was accepted, once the service is told to stop.
 const DRAIN_LIMIT: Duration = Duration::from_secs(20);
 
+/// Longest time for writing text embeddings at the end.
+const SAVE_LIMIT: Duration = Duration::from_secs(2);
+
 /// Why the service ends before it is told to.
 #[derive(Debug, Error)]
 pub(super) enum ServiceError {
@@ -75,10 +78,11 @@ pub(super) async fn run(
     settings.clip.model = choice.model(&settings.clip.model, &search_path);
     let settings = Arc::new(settings);
     let host = Host::new(arguments.hardware_root.clone(), arguments.shim_dir.clone());
-    let trials = Arc::<Trials>::default();
+    let trials = Arc::new(Trials::new(&arguments.state_dir));
     let load = loader::loader(search_path.clone(), host, Arc::clone(&trials));
     let engine = Engine::start(Arc::clone(&settings), load)?;
     engine.ask_for_room(loader::fits_beside(search_path.clone(), arguments.hardware_root.clone()));
+    engine.keep_texts_in(&arguments.state_dir);
     let models = local_models(arguments, &choice, trials, &engine);
     models.store.tidy();
 
@@ -163,6 +167,7 @@ pub(super) async fn run(
     loading.abort();
     let _ = loading.await;
     engine.drain(Duration::ZERO).await;
+    engine.save_texts(SAVE_LIMIT).await;
     info!("stopped");
     outcome
 }
@@ -287,8 +292,9 @@ async fn follow_status(engine: Engine, addresses: Vec<String>) {
 
 /// What `systemctl status` shows.
 fn status_line(engine: &Engine, addresses: &[String]) -> String {
-    let Status { state, model, backend, error, .. } = engine.status().borrow().clone();
+    let Status { state, model, backend, idle, error, .. } = engine.status().borrow().clone();
     let device = backend.map(|backend| format!(" on {}", backend.device)).unwrap_or_default();
     let problem = error.map(|error| format!(" ({error})")).unwrap_or_default();
-    format!("{}: {model}{device}, http on {}{problem}", state.as_str(), addresses.join(" "))
+    let idle = if idle { ", unloaded until the next request" } else { "" };
+    format!("{}: {model}{device}{idle}, http on {}{problem}", state.as_str(), addresses.join(" "))
 }

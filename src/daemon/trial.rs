@@ -5,11 +5,12 @@
 //! be lost, under limits; the daemon opens what the child has come through with.
 
 use std::{
-    collections::HashSet,
+    collections::BTreeSet,
     ffi::OsString,
-    io,
+    fs,
+    io::{self, Read},
     os::unix::process::ExitStatusExt,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Command, ExitCode, Stdio},
     sync::{Mutex, PoisonError},
 };
@@ -20,6 +21,10 @@ use nix::sys::{
     signal::Signal,
 };
 
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tracing::debug;
+
 use crate::{
     backend::{self, BackendError, CpuOptions},
     model::{Artefact, Bundle, Shapes, TowerKind},
@@ -29,27 +34,99 @@ use crate::{
 const ADDRESS_SPACE: u64 = 4 << 30;
 /// Address space for each byte of the files: read, converted, folded.
 const ADDRESS_SPACE_PER_BYTE: u64 = 4;
+/// Most models that are recorded, and bytes that a record of so many takes at the very most.
+const MOST_RECORDS: usize = 64;
+const MOST_BYTES: u64 = 64 * 1024;
 /// Processor time in seconds; the largest CLIP on the slowest Raspberry Pi opens in a tenth of it.
 const PROCESSOR_TIME: u64 = 120;
 
-/// The networks that have come through a trial in this process, by their digests.
-#[derive(Default)]
-pub(super) struct Trials(Mutex<HashSet<Vec<[u8; 32]>>>);
+/// The models that have come through a trial.
+///
+/// They are recorded on disk, for a trial takes as long as loading the model. A record is taken out before the
+/// model is loaded on its word, and put back once it is: should that bring the daemon down, the next one tries
+/// the model again.
+pub(super) struct Trials {
+    file: PathBuf,
+    passed: Mutex<BTreeSet<String>>,
+}
+
+/// What is on disk.
+#[derive(Default, Serialize, Deserialize)]
+struct Record {
+    passed: BTreeSet<String>,
+}
 
 impl Trials {
+    /// As they are recorded in the folder `state`.
+    pub(super) fn new(state: &Path) -> Self {
+        Self { file: state.join("tried-models.json"), passed: Mutex::default() }
+    }
+
     /// Opens these encoders in a child process, unless the same ones were tried before.
     ///
     /// # Errors
     /// What the child says is wrong, or that it was lost.
     pub(super) fn require(&self, bundle: &Bundle, towers: &[TowerKind]) -> Result<(), BackendError> {
-        let digests: Vec<_> = networks(bundle, towers).map(|artefact| artefact.sha256).collect();
-        let mut passed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if !digests.is_empty() && !passed.contains(&digests) {
-            run(bundle, towers)?;
-            passed.insert(digests);
+        if networks(bundle, towers).next().is_none() {
+            return Ok(());
         }
+        let digest = digest(bundle, towers);
+        let mut passed = self.passed.lock().unwrap_or_else(PoisonError::into_inner);
+        if passed.contains(&digest) {
+            return Ok(());
+        }
+        let mut recorded = self.read();
+        // A record that cannot be taken out is no use: it would still be there if the daemon came down.
+        if !recorded.remove(&digest) || self.write(recorded).is_err() {
+            run(bundle, towers)?;
+        }
+        passed.insert(digest);
         Ok(())
     }
+
+    /// Records what has passed: a model has been loaded.
+    pub(super) fn record(&self) {
+        let mut recorded = self.read();
+        let before = recorded.len();
+        recorded.extend(self.passed.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned());
+        if recorded.len() == before {
+            return;
+        }
+        if recorded.len() > MOST_RECORDS {
+            recorded.clone_from(&self.passed.lock().unwrap_or_else(PoisonError::into_inner));
+        }
+        // Without a record, the next start takes longer.
+        if let Err(error) = self.write(recorded) {
+            debug!(%error, "the trial of the model is not recorded");
+        }
+    }
+
+    fn read(&self) -> BTreeSet<String> {
+        let record = fs::File::open(&self.file).and_then(|file| {
+            let mut json = Vec::new();
+            file.take(MOST_BYTES).read_to_end(&mut json)?;
+            Ok(serde_json::from_slice::<Record>(&json)?)
+        });
+        record.unwrap_or_default().passed
+    }
+
+    fn write(&self, passed: BTreeSet<String>) -> io::Result<()> {
+        let new = self.file.with_extension("new");
+        fs::create_dir_all(self.file.parent().unwrap_or(Path::new(".")))?;
+        fs::write(&new, serde_json::to_vec(&Record { passed })?)?;
+        fs::rename(&new, &self.file)
+    }
+}
+
+/// A digest of all that a trial depends on: the networks, the sizes of their inputs, and this program.
+fn digest(bundle: &Bundle, towers: &[TowerKind]) -> String {
+    let mut hasher = Sha256::new_with_prefix(concat!("hailo-clip ", env!("CARGO_PKG_VERSION"), "\n"));
+    hasher.update(format!(
+        "{towers:?} {} {} {}\n",
+        bundle.image.size, bundle.context_length, bundle.embedding_dimension
+    ));
+    networks(bundle, towers).for_each(|artefact| hasher.update(artefact.sha256));
+    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn networks<'a>(bundle: &'a Bundle, towers: &'a [TowerKind]) -> impl Iterator<Item = &'a Artefact> {

@@ -307,6 +307,12 @@ impl Clip1 {
         self.engine.health().and_then(|health| health.throttled).unwrap_or(false)
     }
 
+    /// Whether the model was unloaded, for idleness or by hand: the next call waits until it is loaded again.
+    #[zbus(property)]
+    fn idle(&self) -> bool {
+        self.status().idle
+    }
+
     /// Why the state is degraded or failed; else empty.
     #[zbus(property)]
     fn last_error(&self) -> String {

@@ -24,6 +24,7 @@ pub(super) struct StatusProperties {
     pub(super) embedding_dimension: u32,
     pub(super) image_size: u32,
     pub(super) logit_scale: f64,
+    pub(super) idle: bool,
     pub(super) last_error: String,
 }
 
@@ -45,6 +46,7 @@ impl From<&Status> for StatusProperties {
                 .map_or(0, |model| u32::try_from(model.embedding_dimension).unwrap_or(u32::MAX)),
             image_size: loaded.map_or(0, |model| model.image_size),
             logit_scale: loaded.map_or(0.0, |model| model.logit_scale.into()),
+            idle: status.idle,
             last_error: status.error.clone().unwrap_or_default(),
         }
     }
@@ -76,6 +78,7 @@ impl StatusProperties {
             ("EmbeddingDimension", self.embedding_dimension.into()),
             ("ImageSize", self.image_size.into()),
             ("LogitScale", self.logit_scale.into()),
+            ("Idle", self.idle.into()),
             ("LastError", self.last_error.as_str().into()),
         ])
     }
@@ -124,7 +127,14 @@ mod tests {
     use crate::engine::{ModelInfo, State};
 
     fn loading() -> Status {
-        Status { state: State::Loading, model: "demo".to_owned(), loaded: None, backend: None, error: None }
+        Status {
+            state: State::Loading,
+            model: "demo".to_owned(),
+            loaded: None,
+            backend: None,
+            idle: false,
+            error: None,
+        }
     }
 
     fn ready() -> Status {

@@ -116,6 +116,7 @@ impl Engine {
             if status.state != State::Draining {
                 status.state = State::Loading;
             }
+            status.idle = false;
         });
         self.shared.model.store(None);
         let device = Arc::clone(&self.shared.device);
@@ -135,13 +136,7 @@ impl Engine {
     /// Batches still ran after a minute.
     pub async fn unload_model(&self) -> Result<(), EngineError> {
         let device = Arc::clone(&self.shared.device);
-        let released = tokio::task::spawn_blocking(move || {
-            if let Some(installed) = device.installed() {
-                installed.release();
-            }
-            device.wait_for_batches(RELEASE_LIMIT)
-        });
-        match released.await {
+        match tokio::task::spawn_blocking(move || device.unload(RELEASE_LIMIT)).await {
             Ok(true) => Ok(()),
             _ => Err(EngineError::Timeout(RELEASE_LIMIT)),
         }

@@ -51,11 +51,16 @@ pub(super) type Reopen = Box<dyn Fn() -> Result<Box<dyn Backend>, BackendError> 
 /// Told when the backend is lost and does not open again, before the jobs that it failed are answered.
 pub(super) type OnLost = Box<dyn Fn(&BackendError) + Send + Sync>;
 
+/// Told when the backend of a model is opened again, and when it is released until the next request.
+pub(super) type OnHeld = Box<dyn Fn(&Arc<Model>, bool) + Send + Sync>;
+
 /// How a model is run.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Most jobs of one batch.
-    pub(super) batch_size: usize,
+    /// Most pictures of one batch.
+    pub(super) images: usize,
+    /// Most texts of one batch.
+    pub(super) texts: usize,
     /// Release the backend after so much idleness.
     pub(super) idle_unload: Option<Duration>,
 }
@@ -66,8 +71,11 @@ pub(super) struct Installed {
     pub(super) concurrency: Concurrency,
     pub(super) limits: Limits,
     backend: Mutex<Option<Arc<dyn Backend>>>,
+    /// Held while the sensors are asked: an idle backend is not released meanwhile.
+    sensing: Mutex<()>,
     reopen: Reopen,
     on_lost: OnLost,
+    on_held: OnHeld,
 }
 
 impl Installed {
@@ -77,9 +85,11 @@ impl Installed {
         limits: Limits,
         reopen: Reopen,
         on_lost: OnLost,
+        on_held: OnHeld,
     ) -> Self {
         let concurrency = backend.concurrency();
-        Self { model, concurrency, limits, backend: Mutex::new(Some(backend.into())), reopen, on_lost }
+        let backend = Mutex::new(Some(backend.into()));
+        Self { model, concurrency, limits, backend, sensing: Mutex::new(()), reopen, on_lost, on_held }
     }
 
     /// Whether the backend is held; while it is being opened it counts as such.
@@ -94,8 +104,20 @@ impl Installed {
         }
     }
 
+    /// Gives the backend up until the next request, while no batch runs. It is gone when this returns: two
+    /// of them would be too much for the memory or the device.
+    fn unload(&self) {
+        let _not_sensing = self.sensing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = self.lock();
+        if held.take().is_some() {
+            info!(model = &*self.model.name, "released the backend until the next request");
+            (self.on_held)(&self.model, false);
+        }
+    }
+
     /// What the sensors say, if the backend is held. May block on the device.
     pub(super) fn health(&self) -> Option<Health> {
+        let _sensing = self.sensing.lock().unwrap_or_else(PoisonError::into_inner);
         let backend = self.lock().clone();
         backend.and_then(|backend| backend.health())
     }
@@ -107,6 +129,7 @@ impl Installed {
         }
         let backend: Arc<dyn Backend> = (self.reopen)()?.into();
         *held = Some(Arc::clone(&backend));
+        (self.on_held)(&self.model, true);
         Ok(backend)
     }
 
@@ -145,7 +168,10 @@ pub(super) fn run(queue: &DeviceQueue, statistics: &Statistics) {
                 run_batch(queue, &installed, &inputs, claims, |b, i| b.embed_texts(i), Claim::fulfil);
                 queue.finished(batch);
             }
-            Work::Release(installed) => installed.release(),
+            Work::Unload(installed) => {
+                installed.unload();
+                queue.unloaded();
+            }
             Work::Stop => return,
         }
     }

@@ -105,6 +105,10 @@ impl Engine {
     /// Waits while no model is in service but one is being loaded: a request that started the service,
     /// or that a lost device did not answer, is answered late rather than refused.
     async fn model_loaded(&self) -> Result<(), EngineError> {
+        // Nearly always, so without the cost of a subscription.
+        if self.shared.status.borrow().state.serves() {
+            return Ok(());
+        }
         let mut status = self.status();
         let Ok(status) = status.wait_for(|status| !status.state.is_starting()).await else {
             return Err(self.refusal());

@@ -13,7 +13,7 @@ use super::{
     Engine, EngineError, Loader, Shared, State, Statistics, Status, Tuning,
     admission::Admission,
     device::{self, Installed, Limits},
-    health,
+    health, kept_texts,
     model::Model,
     queue::DeviceQueue,
     recovery::{self, Recovery},
@@ -22,6 +22,12 @@ use crate::{
     backend::{BackendError, BackendKind},
     config::{BackendChoice, Settings},
 };
+
+/// A text without its padding is so many times less work than a picture, at least: the prompts of a request
+/// are to be one batch.
+const TEXTS_PER_PICTURE: usize = 4;
+/// But not so many that the memory for them counts.
+const MOST_TEXTS: usize = 64;
 
 impl Engine {
     /// Starts the device thread. No model is loaded yet: see [`load`](Self::load).
@@ -36,18 +42,20 @@ impl Engine {
             model: settings.clip.model.clone(),
             loaded: None,
             backend: None,
+            idle: false,
             error: None,
         };
         let shared = Arc::new(Shared {
             tuning: ArcSwap::from_pointee(Tuning::new(settings, None)),
             model: ArcSwapOption::empty(),
-            admission: Admission::new(),
+            admission: Admission::default(),
             device: Arc::new(DeviceQueue::default()),
             device_threads: std::sync::Mutex::new(0),
             status: watch::Sender::new(status),
             health: watch::Sender::new(None),
             recovery: watch::Sender::new(Recovery::Idle),
             statistics: Arc::new(Statistics::new()),
+            texts: kept_texts::KeptTexts::default(),
             loader,
             fits_beside: std::sync::OnceLock::new(),
             loading: tokio::sync::Mutex::new(()),
@@ -55,6 +63,7 @@ impl Engine {
         shared.ensure_device_threads(1)?;
         tokio::spawn(recovery::watch(Arc::downgrade(&shared)));
         tokio::spawn(health::sample(Arc::downgrade(&shared)));
+        tokio::spawn(kept_texts::save_now_and_then(Arc::downgrade(&shared)));
         Ok(Self { shared })
     }
 
@@ -113,6 +122,7 @@ impl Engine {
                 }
                 status.loaded = None;
                 status.backend = None;
+                status.idle = false;
                 status.error = Some(error.to_string());
             });
             if matches!(error, BackendError::NoDevice(_) | BackendError::Lost(_)) {
@@ -136,14 +146,15 @@ impl Engine {
             Ok::<_, BackendError>(loaded)
         };
         let first = tokio::task::spawn_blocking({
-            let (load, settings) = (load.clone(), on(settings, choice));
-            move || load(settings)
+            let (load, settings, shared) = (load.clone(), on(settings, choice), Arc::clone(&self.shared));
+            move || {
+                let (kept, loaded) = (settings.text_cache, load(settings)?);
+                let texts = shared.texts.adopt(loaded.text_digest, loaded.info.embedding_dimension, kept);
+                Ok::<_, BackendError>(Model::split(loaded, texts))
+            }
         });
-        let loaded =
+        let (model, backend) =
             first.await.map_err(|_| BackendError::Unavailable("the model could not be loaded".into()))??;
-
-        let entries = if settings.text_cache.enabled { settings.text_cache.max_entries } else { 0 };
-        let (model, backend) = Model::split(loaded, entries);
         // What runs on the NPU is not to come back on the CPU unseen, nor the other way round.
         let again = on(
             settings,
@@ -156,18 +167,27 @@ impl Engine {
         self.shared.ensure_device_threads(threads).map_err(|error| {
             BackendError::Unavailable(format!("cannot start the device threads: {error}"))
         })?;
-        let lost = Arc::downgrade(&self.shared);
+        let (lost, watching) = (Arc::downgrade(&self.shared), Arc::downgrade(&self.shared));
         // Announced before it runs: a device that is lost at once is to be told of after that.
         self.shared.model.store(Some(Arc::clone(&model)));
         self.announce(&model);
         self.shared.device.install(Arc::new(Installed::new(
             Arc::clone(&model),
             backend,
-            Limits { batch_size: settings.clip.batch_size, idle_unload: settings.performance.idle_unload },
+            Limits {
+                images: settings.clip.batch_size,
+                texts: (settings.clip.batch_size * TEXTS_PER_PICTURE).min(MOST_TEXTS),
+                idle_unload: settings.performance.idle_unload,
+            },
             Box::new(move || load(Arc::clone(&again)).map(|loaded| loaded.backend)),
             Box::new(move |error| {
                 if let Some(shared) = lost.upgrade() {
                     shared.lost(error);
+                }
+            }),
+            Box::new(move |model, held| {
+                if let Some(shared) = watching.upgrade() {
+                    shared.is_held(model, held);
                 }
             }),
         )));
@@ -196,6 +216,7 @@ impl Engine {
             status.model.clone_from(&model.info.name);
             status.loaded = Some(model.info.clone());
             status.backend = Some(model.description.clone());
+            status.idle = false;
             status.error = degraded.map(|degraded| degraded.reason.clone());
         });
     }
@@ -240,17 +261,24 @@ impl Shared {
             if status.state != State::Draining {
                 status.state = State::Loading;
             }
+            status.idle = false;
             status.error = Some(error.to_string());
         });
         self.model.store(None);
         self.recovery.send_replace(Recovery::Now);
     }
+
+    /// The backend of `model` was opened or released.
+    fn is_held(&self, model: &Arc<Model>, held: bool) {
+        if self.model.load().as_ref().is_some_and(|current| Arc::ptr_eq(current, model)) {
+            self.status.send_if_modified(|status| std::mem::replace(&mut status.idle, !held) == held);
+        }
+    }
 }
 
 impl Tuning {
     fn new(settings: Arc<Settings>, workers: Option<Arc<Semaphore>>) -> Self {
-        let workers =
-            workers.unwrap_or_else(|| Arc::new(Semaphore::new(settings.performance.worker_threads)));
+        let workers = workers.unwrap_or_else(|| Arc::new(Semaphore::new(settings.performance.workers())));
         Self { settings, workers }
     }
 }

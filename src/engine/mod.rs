@@ -12,6 +12,7 @@ mod device;
 mod explanation;
 mod flow;
 mod health;
+mod kept_texts;
 mod life;
 mod model;
 mod operations;
@@ -21,6 +22,7 @@ mod request;
 mod statistics;
 mod status;
 mod text_cache;
+mod text_file;
 mod validate;
 
 pub use control::{ChoiceError, FitsBeside, Switch};
@@ -45,6 +47,7 @@ use tokio::sync::{Semaphore, watch};
 
 use self::{
     admission::{Admission, Permit},
+    kept_texts::KeptTexts,
     model::Model,
     queue::DeviceQueue,
     recovery::Recovery,
@@ -71,6 +74,7 @@ struct Shared {
     health: watch::Sender<Option<Health>>,
     recovery: watch::Sender<Recovery>,
     statistics: Arc<Statistics>,
+    texts: KeptTexts,
     loader: Loader,
     fits_beside: std::sync::OnceLock<FitsBeside>,
     /// One model is loaded at a time.
@@ -164,6 +168,12 @@ impl Engine {
     #[must_use]
     pub fn jobs_waiting(&self) -> usize {
         self.shared.device.len()
+    }
+
+    /// Text embeddings that are kept.
+    #[must_use]
+    pub fn texts_kept(&self) -> usize {
+        self.shared.model.load().as_ref().map_or(0, |model| model.texts.len())
     }
 
     /// Whether the backend is held at the moment: idle unloading releases it until the next request.

@@ -19,6 +19,8 @@ pub struct LoadedModel {
     pub tokenizer: Tokenizer,
     /// Bias of a sigmoid model (SigLIP).
     pub logit_bias: Option<f32>,
+    /// Digest of all that decides a text's embedding; `None`: embeddings end with this instance of the model.
+    pub text_digest: Option<[u8; 32]>,
     /// The encoders.
     pub backend: Box<dyn Backend>,
     /// Set if this is not the hardware that was asked for.
@@ -58,8 +60,8 @@ pub(super) struct Model {
 
 impl Model {
     /// Separates what requests share from the encoders.
-    pub(super) fn split(loaded: LoadedModel, cache_entries: usize) -> (Arc<Self>, Box<dyn Backend>) {
-        let LoadedModel { info, image, tokenizer, logit_bias, backend, degraded } = loaded;
+    pub(super) fn split(loaded: LoadedModel, texts: Arc<TextCache>) -> (Arc<Self>, Box<dyn Backend>) {
+        let LoadedModel { info, image, tokenizer, logit_bias, backend, degraded, .. } = loaded;
         let model = Self {
             name: info.name.as_str().into(),
             info,
@@ -68,7 +70,7 @@ impl Model {
             logit_bias,
             description: backend.description().clone(),
             degraded,
-            texts: TextCache::new(cache_entries),
+            texts,
         };
         (Arc::new(model), backend)
     }

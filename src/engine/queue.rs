@@ -17,7 +17,7 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    device::{Encoded, Installed},
+    device::{Encoded, Installed, Limits},
     model::Model,
     text_cache::Claim,
 };
@@ -58,6 +58,7 @@ struct Waiting {
     batches: u64,
     /// When the last batch ended, if it was the last one.
     idle_since: Option<Instant>,
+    unload: Unload,
     closed: bool,
 }
 
@@ -65,6 +66,17 @@ struct Running {
     batch: BatchId,
     kind: Kind,
     since: Instant,
+}
+
+/// Whether the backend is to be given up until the next request. No batch starts before that is done.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Unload {
+    #[default]
+    No,
+    /// As soon as no batch runs.
+    Wanted,
+    /// A device thread is at it.
+    UnderWay,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,8 +95,8 @@ pub(super) enum Work {
     Stale(Vec<ImageJob>, Vec<TextJob>),
     Images(BatchId, Arc<Installed>, Vec<ImageJob>),
     Texts(BatchId, Arc<Installed>, Vec<TextJob>),
-    /// Nothing came for so long that the backend is to be released.
-    Release(Arc<Installed>),
+    /// The backend is to be given up until the next request; no batch runs, and none starts meanwhile.
+    Unload(Arc<Installed>),
     Stop,
 }
 
@@ -105,6 +117,7 @@ impl DeviceQueue {
         let mut waiting = self.lock();
         waiting.installed = Some(installed);
         waiting.idle_since = Some(Instant::now());
+        waiting.keep();
         self.changed.notify_all();
     }
 
@@ -113,7 +126,33 @@ impl DeviceQueue {
         let mut waiting = self.lock();
         if waiting.is_installed(installed) {
             waiting.installed = None;
+            waiting.keep();
         }
+        self.changed.notify_all();
+    }
+
+    /// Has the backend given up until the next request, once no batch runs; whether that was done in time.
+    pub(super) fn unload(&self, limit: Duration) -> bool {
+        let mut waiting = self.lock();
+        if !waiting.installed.as_ref().is_some_and(|installed| installed.is_resident()) {
+            return true;
+        }
+        if waiting.unload == Unload::No {
+            waiting.unload = Unload::Wanted;
+        }
+        self.changed.notify_all();
+        let waited = self.changed.wait_timeout_while(waiting, limit, |waiting| waiting.unload != Unload::No);
+        let (mut waiting, waited) = waited.unwrap_or_else(PoisonError::into_inner);
+        if waited.timed_out() {
+            waiting.keep();
+            self.changed.notify_all();
+        }
+        !waited.timed_out()
+    }
+
+    /// The backend was given up.
+    pub(super) fn unloaded(&self) {
+        self.lock().unload = Unload::No;
         self.changed.notify_all();
     }
 
@@ -165,10 +204,12 @@ impl DeviceQueue {
             if let Some(work) = waiting.take() {
                 return work;
             }
-            let release = waiting.release_in();
-            waiting = match release {
+            waiting = match waiting.unload_in() {
                 None => self.changed.wait(waiting).unwrap_or_else(PoisonError::into_inner),
-                Some((installed, Duration::ZERO)) => return Work::Release(installed),
+                Some((installed, Duration::ZERO)) => {
+                    waiting.unload = Unload::UnderWay;
+                    return Work::Unload(installed);
+                }
                 Some((_, remaining)) => {
                     self.changed.wait_timeout(waiting, remaining).unwrap_or_else(PoisonError::into_inner).0
                 }
@@ -200,7 +241,15 @@ impl Waiting {
         self.images.retain(|job| !job.is_withdrawn());
         self.texts.retain(|job| !job.is_withdrawn());
 
-        let batch_size = installed.limits.batch_size;
+        match self.unload {
+            Unload::No => {}
+            Unload::Wanted if self.running.is_empty() => {
+                self.unload = Unload::UnderWay;
+                return Some(Work::Unload(installed));
+            }
+            Unload::Wanted | Unload::UnderWay => return None,
+        }
+        let Limits { images: most_images, texts: most_texts, .. } = installed.limits;
         let images = self.may_start(Kind::Images, self.images.len(), &installed);
         let texts = self.may_start(Kind::Texts, self.texts.len(), &installed);
         let kind = match (images, texts) {
@@ -214,24 +263,34 @@ impl Waiting {
         let batch = BatchId(self.batches);
         self.running.push(Running { batch, kind, since: Instant::now() });
         Some(match kind {
-            Kind::Images => Work::Images(batch, installed, take_batch(&mut self.images, batch_size)),
-            Kind::Texts => Work::Texts(batch, installed, take_batch(&mut self.texts, batch_size)),
+            Kind::Images => Work::Images(batch, installed, take_batch(&mut self.images, most_images)),
+            Kind::Texts => Work::Texts(batch, installed, take_batch(&mut self.texts, most_texts)),
         })
     }
 
     fn may_start(&self, kind: Kind, waiting: usize, installed: &Installed) -> bool {
         let Concurrency { images, texts, shared } = installed.concurrency;
-        let Pipeline { devices, depth } = match kind {
-            Kind::Images => images,
-            Kind::Texts => texts,
+        let (Pipeline { devices, depth }, most) = match kind {
+            Kind::Images => (images, installed.limits.images),
+            Kind::Texts => (texts, installed.limits.texts),
         };
         let running = self.running.iter().filter(|running| shared || running.kind == kind).count();
-        let full = waiting >= installed.limits.batch_size;
+        let full = waiting >= most;
         waiting > 0 && (running < devices || full && running < devices * depth)
     }
 
-    /// The backend to release for idleness, and when.
-    fn release_in(&self) -> Option<(Arc<Installed>, Duration)> {
+    /// Takes the wish to give the backend up back.
+    fn keep(&mut self) {
+        if self.unload == Unload::Wanted {
+            self.unload = Unload::No;
+        }
+    }
+
+    /// The backend to give up for idleness, and when.
+    fn unload_in(&self) -> Option<(Arc<Installed>, Duration)> {
+        if self.unload != Unload::No {
+            return None;
+        }
         let installed = self.installed.as_ref().filter(|installed| installed.is_resident())?;
         let idle = installed.limits.idle_unload?;
         let since = self.idle_since.filter(|_| self.running.is_empty())?;

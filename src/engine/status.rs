@@ -62,6 +62,8 @@ pub struct Status {
     pub loaded: Option<ModelInfo>,
     /// Where the loaded model runs.
     pub backend: Option<Description>,
+    /// Whether the backend was released, for idleness or by hand: the next request opens it again.
+    pub idle: bool,
     /// Why the state is degraded or failed, for people.
     pub error: Option<String>,
 }

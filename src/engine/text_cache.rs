@@ -2,6 +2,7 @@
 //!
 //! A text that several requests ask for at the same time is encoded once. Whoever asks first gets a
 //! [`Claim`], which goes to the device thread with the text; everybody else waits for its result.
+//! Texts are known by their digests, so that what is kept is bounded however long they are.
 
 use std::{
     collections::HashMap,
@@ -11,6 +12,7 @@ use std::{
 
 use futures_util::{FutureExt, future::Shared, future::WeakShared};
 use lru::LruCache;
+use sha2::{Digest, Sha256};
 use tokio::sync::oneshot;
 
 use super::device::Encoded;
@@ -19,6 +21,9 @@ use crate::clip::Embedding;
 /// The future result of a text that is being encoded; an error means that it was given up.
 pub(super) type Pending = Shared<oneshot::Receiver<Encoded>>;
 
+/// SHA-256 of a text.
+pub(super) type TextDigest = [u8; 32];
+
 /// Text embeddings of one model.
 pub(super) struct TextCache {
     texts: Mutex<Texts>,
@@ -26,9 +31,11 @@ pub(super) struct TextCache {
 
 struct Texts {
     /// `None` if nothing is to be kept.
-    ready: Option<LruCache<Arc<str>, Embedding>>,
+    ready: Option<LruCache<TextDigest, Embedding>>,
     /// Weak, so that a text nobody waits for any more is seen to be abandoned.
-    running: HashMap<Arc<str>, WeakShared<oneshot::Receiver<Encoded>>>,
+    running: HashMap<TextDigest, WeakShared<oneshot::Receiver<Encoded>>>,
+    /// How many were added since the start.
+    added: u64,
 }
 
 /// What the cache knows of a text.
@@ -44,7 +51,8 @@ pub(super) enum Lookup {
 /// The duty to encode a text. Dropping it unfulfilled lets the next caller claim the text.
 pub(super) struct Claim {
     cache: Arc<TextCache>,
-    text: Arc<str>,
+    text: Box<str>,
+    digest: TextDigest,
     result: oneshot::Sender<Encoded>,
 }
 
@@ -52,25 +60,52 @@ impl TextCache {
     /// A cache of at most `entries` embeddings; 0 keeps none and still shares what is running.
     pub(super) fn new(entries: usize) -> Arc<Self> {
         let ready = NonZeroUsize::new(entries).map(LruCache::new);
-        Arc::new(Self { texts: Mutex::new(Texts { ready, running: HashMap::new() }) })
+        Arc::new(Self { texts: Mutex::new(Texts { ready, running: HashMap::new(), added: 0 }) })
     }
 
     /// Looks `text` up, claiming it if nobody has it.
     pub(super) fn lookup(self: &Arc<Self>, text: &str) -> Lookup {
+        let digest = Sha256::digest(text).into();
         let mut texts = self.lock();
-        if let Some(embedding) = texts.ready.as_mut().and_then(|ready| ready.get(text)) {
+        if let Some(embedding) = texts.ready.as_mut().and_then(|ready| ready.get(&digest)) {
             return Lookup::Ready(embedding.clone());
         }
-        if let Some(pending) = texts.running.get(text).and_then(WeakShared::upgrade) {
+        if let Some(pending) = texts.running.get(&digest).and_then(WeakShared::upgrade) {
             return Lookup::Running(pending);
         }
         let (result, receiver) = oneshot::channel();
         let pending = receiver.shared();
-        let text: Arc<str> = text.into();
         if let Some(weak) = pending.downgrade() {
-            texts.running.insert(Arc::clone(&text), weak);
+            texts.running.insert(digest, weak);
         }
-        Lookup::Missing(pending, Claim { cache: Arc::clone(self), text, result })
+        Lookup::Missing(pending, Claim { cache: Arc::clone(self), text: text.into(), digest, result })
+    }
+
+    /// Embeddings that are kept.
+    pub(super) fn len(&self) -> usize {
+        self.lock().ready.as_ref().map_or(0, LruCache::len)
+    }
+
+    /// How many were added since the start: the same number means the same embeddings.
+    pub(super) fn added(&self) -> u64 {
+        self.lock().added
+    }
+
+    /// The embeddings that were used last, at most so many, the latest first.
+    pub(super) fn latest(&self, most: usize) -> Vec<(TextDigest, Embedding)> {
+        let texts = self.lock();
+        let ready = texts.ready.iter().flatten();
+        ready.take(most).map(|(digest, embedding)| (*digest, embedding.clone())).collect()
+    }
+
+    /// Takes in what [`latest`](Self::latest) gave.
+    pub(super) fn restore(&self, latest: Vec<(TextDigest, Embedding)>) {
+        if let Some(ready) = &mut self.lock().ready {
+            let most = ready.cap().get();
+            for (digest, embedding) in latest.into_iter().take(most).rev() {
+                ready.put(digest, embedding);
+            }
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Texts> {
@@ -91,10 +126,12 @@ impl Claim {
 
     /// Keeps the embedding, if it is one, and hands the result to all who wait.
     pub(super) fn fulfil(mut self, encoded: Encoded) {
-        if let Ok(done) = &encoded
-            && let Some(ready) = &mut self.cache.lock().ready
-        {
-            ready.put(Arc::clone(&self.text), done.embedding.clone());
+        if let Ok(done) = &encoded {
+            let mut texts = self.cache.lock();
+            if let Some(ready) = &mut texts.ready {
+                ready.put(self.digest, done.embedding.clone());
+                texts.added += 1;
+            }
         }
         let (closed, _) = oneshot::channel();
         // Nobody may be waiting any more: the embedding is kept all the same.
@@ -104,6 +141,6 @@ impl Claim {
 
 impl Drop for Claim {
     fn drop(&mut self) {
-        self.cache.lock().running.remove(&self.text);
+        self.cache.lock().running.remove(&self.digest);
     }
 }

@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use axum::{
-    Json,
     extract::{Request, State},
     response::{IntoResponse, Response},
 };
@@ -13,7 +12,7 @@ use utoipa::ToSchema;
 
 use super::{
     error::{ApiError, ErrorBody},
-    json::JsonFields,
+    json::{JsonFields, numbers},
     payload::{self, Payload},
     router::Facade,
     timing::server_timing,
@@ -101,5 +100,5 @@ fn text_from_json(fields: Option<JsonFields>) -> Result<(String, Option<Duration
 
 fn answer(embedding: &Embedding, model: &str, timings: &Timings) -> Response {
     let answer = Embedded { embedding: embedding.as_slice(), dimension: embedding.dimension(), model };
-    (server_timing(timings), Json(answer)).into_response()
+    (server_timing(timings), numbers(&answer, embedding.dimension())).into_response()
 }

@@ -29,6 +29,8 @@ pub(super) struct Health {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     device: Option<Device>,
+    /// Whether the model was unloaded until the next request, which waits until it is loaded again.
+    idle: bool,
     /// The device, for people; `null` while no model is loaded.
     device_name: Option<String>,
     /// Requests that are accepted and not yet answered, and how many there may be.
@@ -69,7 +71,8 @@ pub(super) struct Check {
     (status = "4XX", description = "The request cannot be served.", body = ErrorBody),
 ))]
 pub(super) async fn health(State(facade): State<Facade>) -> Response {
-    let engine::Status { state, model, loaded, backend, error } = facade.engine.status().borrow().clone();
+    let engine::Status { state, model, loaded, backend, idle, error } =
+        facade.engine.status().borrow().clone();
     let (code, status) = match state {
         engine::State::Starting | engine::State::Loading => (StatusCode::OK, "starting"),
         engine::State::Ready | engine::State::Degraded => (StatusCode::OK, "healthy"),
@@ -94,6 +97,7 @@ pub(super) async fn health(State(facade): State<Facade>) -> Response {
         runtime_mode: if state == engine::State::Degraded { "degraded" } else { "real" },
         backend: backend.as_ref().map(|backend| backend.kind.as_str()),
         device,
+        idle,
         device_name: backend.map(|backend| backend.device),
         queue_depth: facade.engine.queue_depth(),
         max_queue_size: facade.engine.max_queue_size(),

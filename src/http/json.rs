@@ -2,8 +2,12 @@
 
 use std::{borrow::Cow, time::Duration};
 
+use axum::{
+    http::{HeaderValue, header},
+    response::{IntoResponse, Response},
+};
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{
@@ -113,6 +117,20 @@ impl<'a> JsonFields<'a> {
     /// Not an integer.
     pub(super) fn timeout(&self) -> Result<Option<Duration>, ApiError> {
         parameters::timeout(self.timeout_ms.map(RawValue::get))
+    }
+}
+
+/// An answer that consists of so many numbers and little else. axum's own `Json` would grow its buffer, and
+/// copy it, again and again.
+pub(super) fn numbers(answer: &impl Serialize, count: usize) -> Response {
+    const NUMBER: usize = 14;
+    let mut body = Vec::with_capacity(count * NUMBER + 256);
+    match serde_json::to_writer(&mut body, answer) {
+        Ok(()) => {
+            ([(header::CONTENT_TYPE, HeaderValue::from_static("application/json"))], body).into_response()
+        }
+        // Names and finite numbers can always be written.
+        Err(_) => ApiError::internal().into_response(),
     }
 }
 

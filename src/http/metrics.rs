@@ -49,13 +49,14 @@ fn current(facade: &Facade) -> prometheus::Result<Vec<MetricFamily>> {
             "Most requests that are accepted at a time (performance.max_queue_size).",
             engine.max_queue_size(),
         ),
+        ("hailo_clip_text_cache_entries", "Texts whose embedding is kept.", engine.texts_kept()),
         ("hailo_clip_jobs_waiting", "Pictures and texts that wait for an encoder.", engine.jobs_waiting()),
     ] {
         let gauge = IntGauge::new(name, help)?;
         gauge.set(i64::try_from(value).unwrap_or(i64::MAX));
         add(&registry, gauge)?;
     }
-    let engine::Status { state, loaded, backend, .. } = engine.status().borrow().clone();
+    let engine::Status { state, loaded, backend, idle, .. } = engine.status().borrow().clone();
     let states = IntGaugeVec::new(
         Opts::new("hailo_clip_state", "1 for the state that the service is in, 0 for all others."),
         &["state"],
@@ -83,6 +84,9 @@ fn current(facade: &Facade) -> prometheus::Result<Vec<MetricFamily>> {
         ];
         add(&registry, info("hailo_clip_device_info", "Where the model runs.", &labels)?)?;
     }
+    let gauge = IntGauge::new("hailo_clip_idle", "1 while the model is unloaded until the next request.")?;
+    gauge.set(idle.into());
+    add(&registry, gauge)?;
     let health = engine.health().unwrap_or_default();
     if let Some(temperature) = health.temperature {
         let gauge =

@@ -1,6 +1,6 @@
 //! Which path leads where, and what applies to every request.
 
-use std::{sync::Arc, time::Instant};
+use std::{ops::Deref, sync::Arc, time::Instant};
 
 use axum::{
     Router,
@@ -23,9 +23,12 @@ use super::{
 };
 use crate::engine::Engine;
 
-/// What every handler needs.
+/// What every handler needs; each request clones it several times.
 #[derive(Clone)]
-pub(super) struct Facade {
+pub(super) struct Facade(Arc<Parts>);
+
+#[derive(Clone)]
+pub(super) struct Parts {
     pub(super) engine: Engine,
     pub(super) budget: BodyBudget,
     /// Of Immich's requests, those whose bodies are held.
@@ -35,19 +38,32 @@ pub(super) struct Facade {
     options: watch::Receiver<Arc<Options>>,
 }
 
+impl Deref for Facade {
+    type Target = Parts;
+
+    fn deref(&self) -> &Parts {
+        &self.0
+    }
+}
+
 impl Facade {
     pub(super) fn new(engine: Engine, options: watch::Receiver<Arc<Options>>) -> Self {
         const LEAST_BUDGET: usize = 64 << 20;
         const LARGEST_BODIES_AT_A_TIME: usize = 4;
         let budget = options.borrow().max_body_bytes.saturating_mul(LARGEST_BODIES_AT_A_TIME);
-        Self {
+        Self(Arc::new(Parts {
             engine,
             budget: BodyBudget::new(budget.max(LEAST_BUDGET)),
             predictions: Arc::new(immich::slots()),
             started: Instant::now(),
             choose: None,
             options,
-        }
+        }))
+    }
+
+    /// The same facade, which has `choose` record the models that its clients choose.
+    pub(super) fn recording(&self, choose: Choose) -> Self {
+        Self(Arc::new(Parts { choose: Some(choose), ..Parts::clone(self) }))
     }
 
     /// The options in force.
@@ -138,12 +154,14 @@ fn foreign_error_body(route: &str, error: &ApiError) -> Option<Body> {
 async fn finish(State(facade): State<Facade>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     // What is no path of ours has one name for all of it.
-    let route = request.extensions().get().map(MatchedPath::as_str).unwrap_or("other").to_owned();
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or("other", MatchedPath::as_str);
+    let logged = tracing::enabled!(tracing::Level::DEBUG)
+        .then(|| (request.method().clone(), request.uri().path().to_owned()));
     let has_body = !request.body().is_end_stream();
     let mut response = next.run(request).await;
     if let Some(error) = response.extensions_mut().remove()
-        && let Some(body) = foreign_error_body(&route, &error)
+        && let Some(body) = foreign_error_body(route, &error)
     {
         *response.body_mut() = body;
         response.headers_mut().remove(header::CONTENT_LENGTH);
@@ -156,9 +174,11 @@ async fn finish(State(facade): State<Facade>, request: Request, next: Next) -> R
     }
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
-    facade.engine.statistics().count_answer("http", &route, response.status().as_str());
-    let (status, elapsed) = (response.status().as_u16(), started.elapsed());
-    tracing::debug!(%method, path, status, ?elapsed, "answered");
+    facade.engine.statistics().count_answer("http", route, response.status().as_str());
+    if let Some((method, path)) = logged {
+        let (status, elapsed) = (response.status().as_u16(), started.elapsed());
+        tracing::debug!(%method, path, status, ?elapsed, "answered");
+    }
     response
 }
 

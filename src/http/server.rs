@@ -88,7 +88,7 @@ impl Server {
     /// with the process.
     #[must_use]
     pub fn recording(mut self, choose: Choose) -> Self {
-        self.facade.choose = Some(choose);
+        self.facade = self.facade.recording(choose);
         self.router = router(self.facade.clone());
         self
     }

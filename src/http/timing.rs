@@ -1,6 +1,6 @@
 //! `Server-Timing`: where the time of an answer went, in milliseconds, as browsers display it.
 
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 
 use axum::http::{HeaderName, HeaderValue};
 
@@ -18,7 +18,13 @@ pub(super) fn server_timing(timings: &Timings) -> ServerTiming {
         ("text", timings.text),
         ("score", timings.score),
     ];
-    let value = stages.map(|(stage, time)| format!("{stage};dur={:.3}", milliseconds(time))).join(", ");
+    let mut value = String::with_capacity(160);
+    for (stage, time) in stages {
+        let separator = if value.is_empty() { "" } else { ", " };
+        let microseconds = (time.as_nanos() + 500) / 1000;
+        let (whole, thousandths) = (microseconds / 1000, microseconds % 1000);
+        write!(value, "{separator}{stage};dur={whole}.{thousandths:03}").expect("a String takes everything");
+    }
     let value = HeaderValue::try_from(value).expect("stage names and numbers are ASCII");
     [(HeaderName::from_static("server-timing"), value)]
 }

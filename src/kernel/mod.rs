@@ -1,4 +1,4 @@
-//! What the kernel shows of the machine: NPUs, memory, and which process has a file or a port.
+//! What the kernel shows of the machine: NPUs, memory, processors, and which process has a file or a port.
 //!
 //! Read from `/sys` and `/proc`; what stands for these is passed in. Deliberately not here: what follows
 //! from it, and what HailoRT says of a device.
@@ -7,3 +7,6 @@ pub(crate) mod memory;
 pub(crate) mod npu;
 pub(crate) mod port;
 pub(crate) mod process;
+mod processors;
+
+pub(crate) use processors::processors;

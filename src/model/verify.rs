@@ -91,6 +91,26 @@ impl Bundle {
             .sum()
     }
 
+    /// A digest of all that decides a text's embedding where the text encoder runs on `platform`.
+    ///
+    /// The program's version is part of it: another one may clean texts or run networks in another way.
+    #[must_use]
+    pub fn text_digest(&self, platform: Platform) -> [u8; 32] {
+        let mut hasher = Sha256::new_with_prefix(concat!("hailo-clip ", env!("CARGO_PKG_VERSION"), "\n"));
+        hasher.update(format!(
+            "{} {} {} {}\n",
+            platform.key(),
+            self.embedding_dimension,
+            self.context_length,
+            self.pad_token
+        ));
+        let files = self.text_tower.artefacts(platform).unwrap_or_default();
+        for artefact in std::iter::once(&self.tokenizer).chain(files) {
+            hasher.update(artefact.sha256);
+        }
+        hasher.finalize().into()
+    }
+
     /// What its encoders can run on: at least one of them on this, the other on this or the CPU.
     #[must_use]
     pub fn platforms(&self) -> Vec<Platform> {

@@ -7,7 +7,7 @@ use std::{
     os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tempfile::TempDir;
@@ -70,6 +70,8 @@ pub struct Daemon {
     pub directory: TempDir,
     notify: UnixDatagram,
     models: PathBuf,
+    /// How long it took to be ready.
+    pub ready_after: Duration,
     /// The machine that it was started on, if it has an NPU.
     pub machine: Option<Machine>,
 }
@@ -138,6 +140,7 @@ impl Daemon {
         if let Some(machine) = &machine {
             machine.equip(&mut command);
         }
+        let started = Instant::now();
         let process = command
             .arg("--config")
             .arg(&config)
@@ -155,9 +158,18 @@ impl Daemon {
             .stderr(fs::File::create(directory.path().join("log")).unwrap())
             .spawn()
             .unwrap();
-        let mut daemon =
-            Self { process, bus, http: String::new(), directory, notify, models: models.to_owned(), machine };
+        let mut daemon = Self {
+            process,
+            bus,
+            http: String::new(),
+            directory,
+            notify,
+            models: models.to_owned(),
+            ready_after: Duration::ZERO,
+            machine,
+        };
         let status = daemon.wait_for("READY=1");
+        daemon.ready_after = started.elapsed();
         let (_, http) = status.split_once("http on ").expect("the status line names the address");
         daemon.http = http.split(' ').next().unwrap().to_owned();
         daemon

@@ -273,6 +273,7 @@ fn loader(gate: watch::Receiver<Gate>, counts: Arc<Counts>) -> Loader {
             },
             image: ImageSpec { size: 16, fit: Fit::Stretch },
             logit_bias: None,
+            text_digest: None,
             backend: Box::new(ColourEncoder {
                 gate: gate.clone(),
                 counts: Arc::clone(&counts),

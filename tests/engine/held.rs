@@ -77,10 +77,22 @@ struct Wires {
 struct HeldEncoder {
     wires: Wires,
     description: Description,
-    concurrency: Concurrency,
+    hardware: Arc<Hardware>,
+}
+
+impl Drop for HeldEncoder {
+    fn drop(&mut self) {
+        self.hardware.open.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl HeldEncoder {
+    fn open(wires: Wires, description: Description, hardware: Arc<Hardware>) -> Self {
+        let open = hardware.open.fetch_add(1, Ordering::SeqCst) + 1;
+        hardware.most_open.fetch_max(open, Ordering::SeqCst);
+        Self { wires, description, hardware }
+    }
+
     fn wait(&self, batch: Batch) -> Result<(), BackendError> {
         self.wires.announce.send(batch).unwrap();
         let verdicts = self.wires.verdicts.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -103,7 +115,7 @@ impl Backend for HeldEncoder {
     }
 
     fn concurrency(&self) -> Concurrency {
-        self.concurrency
+        self.hardware.concurrency
     }
 
     fn embed_images(&self, batch: &[&Pixels]) -> Result<Vec<Embedding>, BackendError> {
@@ -131,6 +143,9 @@ impl Backend for HeldEncoder {
 
 const TOKENIZER: &[u8] = include_bytes!("../fixtures/clip-tokenizer/tokenizer.json");
 
+/// Loaded in a hundredth of the time; of the model `small`, where loading is what a test is about.
+const SMALL_TOKENIZER: &[u8] = include_bytes!("../../models/demo/tokenizer.json");
+
 /// What a loader's machine has.
 pub(crate) struct Hardware {
     /// Whether there is an NPU now.
@@ -139,6 +154,9 @@ pub(crate) struct Hardware {
     pub(crate) concurrency: Concurrency,
     /// Loads so far, the vain ones included.
     pub(crate) loads: AtomicUsize,
+    /// Encoders that are open, and the most that ever were.
+    open: AtomicUsize,
+    pub(crate) most_open: AtomicUsize,
 }
 
 /// A loader of models whose name is the configured one; `broken` cannot be loaded. The NPU, where
@@ -161,6 +179,7 @@ pub(crate) fn loader_on(hardware: Arc<Hardware>) -> (Loader, Control) {
             (_, true) => BackendKind::Hailo,
             (BackendChoice::Hailo, false) => return Err(BackendError::NoDevice("no device".into())),
         };
+        let tokenizer = if settings.clip.model == "small" { SMALL_TOKENIZER } else { TOKENIZER };
         let degraded = settings.clip.backend == BackendChoice::Auto && kind == BackendKind::Cpu;
         Ok(LoadedModel {
             info: ModelInfo {
@@ -173,13 +192,14 @@ pub(crate) fn loader_on(hardware: Arc<Hardware>) -> (Loader, Control) {
                 digest: format!("digest of {}", settings.clip.model),
             },
             image: ImageSpec { size: 16, fit: Fit::Stretch },
-            tokenizer: Tokenizer::from_json(TOKENIZER, 77).unwrap(),
+            tokenizer: Tokenizer::from_json(tokenizer, 77).unwrap(),
             logit_bias: None,
-            backend: Box::new(HeldEncoder {
-                wires: wires.clone(),
-                description: Description { kind, device: "a held encoder".into(), npu: None },
-                concurrency: hardware.concurrency,
-            }),
+            text_digest: None,
+            backend: Box::new(HeldEncoder::open(
+                wires.clone(),
+                Description { kind, device: "a held encoder".into(), npu: None },
+                Arc::clone(&hardware),
+            )),
             degraded: degraded.then(|| Degraded { reason: "no device; on the CPU".into(), may_pass: true }),
         })
     });
@@ -188,7 +208,13 @@ pub(crate) fn loader_on(hardware: Arc<Hardware>) -> (Loader, Control) {
 
 /// A machine with an NPU that takes so many batches.
 pub(crate) fn with_npu(concurrency: Concurrency) -> Arc<Hardware> {
-    Arc::new(Hardware { npu: AtomicBool::new(true), concurrency, loads: AtomicUsize::new(0) })
+    Arc::new(Hardware {
+        npu: AtomicBool::new(true),
+        concurrency,
+        loads: AtomicUsize::new(0),
+        open: AtomicUsize::new(0),
+        most_open: AtomicUsize::new(0),
+    })
 }
 
 /// An engine on this hardware, with its model loaded.

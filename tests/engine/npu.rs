@@ -186,10 +186,10 @@ async fn an_administrator_loads_releases_and_warms_up() {
     assert_eq!(engine.settings().clip.model, "other");
 
     engine.unload_model().await.unwrap();
-    assert!(!engine.backend_is_held());
+    assert!(!engine.backend_is_held() && engine.status().borrow().idle);
     control.say(Verdict::Encode);
     engine.embed_image(picture([1, 1, 1]), None).await.unwrap();
-    assert!(engine.backend_is_held());
+    assert!(engine.backend_is_held() && !engine.status().borrow().idle);
 
     control.say(Verdict::Encode);
     control.say(Verdict::Encode);

@@ -4,6 +4,7 @@ use std::{io::Cursor, sync::atomic::Ordering, time::Duration};
 
 use bytes::Bytes;
 use hailo_clip::{
+    backend::{Concurrency, Pipeline},
     clip::{Embedding, PromptTemplate},
     engine::{ClassifyOptions, ClassifyRequest, Engine, EngineError, State},
 };
@@ -35,6 +36,40 @@ async fn classifies_and_caches_texts() {
     let second = second.await.unwrap().unwrap();
     assert_eq!(second.classifications, answer.classifications);
     assert_eq!(second.timings.text, Duration::ZERO, "every text was cached");
+    control.expect_nothing();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_batch_that_runs_holds_up_neither_decoding_nor_cached_texts() {
+    let (engine, control, _) = ready(|_| {}).await;
+    control.say(Verdict::Encode);
+    embed_text(&engine, "red").await.unwrap().unwrap();
+    assert_eq!(control.next(), Batch::Texts(1));
+
+    let held = embed(&engine, [1, 1, 1]);
+    let (control, _) = blocking(control, Control::next).await;
+    embed_text(&engine, "red").await.unwrap().unwrap();
+    // Ten prompts, as most requests have, are more than a batch of pictures.
+    let prompts: Vec<String> = (0..10).map(|n| format!("prompt {n}")).collect();
+    let prompts: Vec<&str> = prompts.iter().map(String::as_str).collect();
+    let next = spawn_classify(&engine, classify(&prompts));
+    // Decoded, tokenized and in the queue, all while the encoder is busy.
+    waiting(&engine, 11).await;
+    assert!(engine.longest_batch().is_some() && engine.backend_is_held() && engine.health().is_none());
+    let (control, mut batches) = blocking(control, |control| {
+        control.say(Verdict::Encode);
+        let batches = vec![control.next(), {
+            control.say(Verdict::Encode);
+            control.next()
+        }];
+        control.say(Verdict::Encode);
+        batches
+    })
+    .await;
+    batches.sort_by_key(|batch| matches!(batch, Batch::Texts(_)));
+    assert_eq!(batches, [Batch::Images(1), Batch::Texts(10)]);
+    held.await.unwrap().unwrap();
+    next.await.unwrap().unwrap();
     control.expect_nothing();
 }
 
@@ -158,16 +193,16 @@ async fn without_a_cache_texts_are_encoded_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn pictures_and_texts_take_turns() {
-    let (engine, control, _) = ready(|settings| settings.clip.batch_size = 2).await;
+    let (engine, control, _) = ready(|settings| settings.clip.batch_size = 1).await;
     let held = embed(&engine, [1, 1, 1]);
     let (control, _) = blocking(control, Control::next).await;
     let many = {
         let engine = engine.clone();
-        tokio::spawn(async move { engine.embed_texts((0..6).map(|n| n.to_string()).collect(), None).await })
+        tokio::spawn(async move { engine.embed_texts((0..12).map(|n| n.to_string()).collect(), None).await })
     };
-    waiting(&engine, 6).await;
+    waiting(&engine, 12).await;
     let picture = embed(&engine, [2, 2, 2]);
-    waiting(&engine, 7).await;
+    waiting(&engine, 13).await;
     let (_control, order) = blocking(control, |control| {
         control.say(Verdict::Encode);
         (0..4)
@@ -179,10 +214,10 @@ async fn pictures_and_texts_take_turns() {
             .collect::<Vec<_>>()
     })
     .await;
-    assert_eq!(order, [Batch::Texts(2), Batch::Images(1), Batch::Texts(2), Batch::Texts(2)]);
+    assert_eq!(order, [Batch::Texts(4), Batch::Images(1), Batch::Texts(4), Batch::Texts(4)]);
     held.await.unwrap().unwrap();
     picture.await.unwrap().unwrap();
-    assert_eq!(many.await.unwrap().unwrap().embeddings.len(), 6);
+    assert_eq!(many.await.unwrap().unwrap().embeddings.len(), 12);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -370,6 +405,35 @@ async fn an_idle_backend_is_released_and_opened_on_demand() {
     control.say(Verdict::Encode);
     engine.embed_image(picture([1, 1, 1]), None).await.unwrap();
     assert_eq!(hardware.loads.load(Ordering::SeqCst), 2);
+}
+
+/// The moment of the release is met again and again, by requests that come in twos.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_request_is_lost_between_idleness_and_arrival() {
+    const ROUNDS: usize = 60;
+    let two = Pipeline { devices: 1, depth: 2 };
+    let hardware = with_npu(Concurrency { images: two, texts: two, shared: false });
+    let (engine, control) = ready_on(&hardware, |settings| {
+        settings.clip.model = "small".into();
+        settings.performance.idle_unload = Some(Duration::from_micros(20));
+        settings.text_cache.enabled = false;
+    })
+    .await;
+    for _ in 0..2 * ROUNDS {
+        control.say(Verdict::Encode);
+    }
+    for round in 0..ROUNDS {
+        let (text, picture) = (embed_text(&engine, "red"), embed(&engine, [1, 1, 1]));
+        text.await.unwrap().unwrap();
+        picture.await.unwrap().unwrap();
+        for _ in 0..round % 16 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let loads = hardware.loads.load(Ordering::SeqCst);
+    assert!(loads > 5, "it was released now and then: {loads} loads");
+    assert_eq!(hardware.most_open.load(Ordering::SeqCst), 1, "never two at a time");
+    assert_eq!(engine.status().borrow().state, State::Ready);
 }
 
 #[tokio::test(flavor = "multi_thread")]

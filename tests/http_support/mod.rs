@@ -162,6 +162,7 @@ fn loader(encoder: Encoder) -> Loader {
             image: ImageSpec { size: 16, fit: Fit::Stretch },
             tokenizer: Tokenizer::from_json(TOKENIZER, 77).unwrap(),
             logit_bias: None,
+            text_digest: None,
             backend: Box::new(ColourEncoder {
                 control: encoder.clone(),
                 description: Description {

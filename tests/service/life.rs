@@ -8,7 +8,7 @@ use std::{
 use serde_json::json;
 
 use crate::{
-    common::{Bus, Daemon, models},
+    common::{Bus, Daemon, PATIENCE, models},
     http::{base64, connect, get, post, read_answer, sample},
 };
 
@@ -123,6 +123,36 @@ fn a_reload_takes_effect_or_changes_nothing() {
     daemon.reload("clip: {backend: cpu, model: nothing}\n");
     assert_eq!(prompts().status, 200, "the old model stays");
     assert!(daemon.log().contains("nothing"), "{}", daemon.log());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_model_is_unloaded_and_everybody_can_see_it() {
+    let daemon = Daemon::with_config("performance: {idle_unload_seconds: 1}\n");
+    let since = std::time::Instant::now();
+    // Looking is no request: it keeps nothing awake.
+    while get(&daemon, "/health").json()["idle"] != true {
+        assert!(since.elapsed() < PATIENCE, "{}", daemon.log());
+    }
+    let health = get(&daemon, "/health");
+    assert_eq!((health.status, &health.json()["status"]), (200, &json!("healthy")));
+    assert_eq!(health.json()["model_loaded"], true, "as far as callers are concerned");
+    assert_eq!(get(&daemon, "/health/ready").status, 200);
+    let metrics = String::from_utf8(get(&daemon, "/metrics").body).unwrap();
+    assert!(metrics.contains("hailo_clip_idle 1\n"), "{metrics}");
+    let status = Command::new(env!("CARGO_BIN_EXE_hailo-clip"))
+        .arg("status")
+        .env("HAILO_CLIP_BUS", &daemon.bus.address)
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&status.stdout).into_owned();
+    assert!(status.status.success() && said.contains("ready, model unloaded"), "{said}");
+    let idle = get(&daemon, "/health").json()["idle"].clone();
+    assert_eq!(idle, true, "still");
+
+    let picture = json!({"image": base64(&sample("red-circle.png"))});
+    assert_eq!(post(&daemon, "/v1/embed/image", &picture).status, 200);
+    let metrics = String::from_utf8(get(&daemon, "/metrics").body).unwrap();
+    assert!(metrics.contains("hailo_clip_state{state=\"ready\"} 1\n"), "{metrics}");
 }
 
 #[test]

@@ -11,6 +11,7 @@ mod facades;
 mod http;
 mod immich;
 mod interop;
+mod kept_texts;
 mod life;
 mod limits;
 mod llama_cpp;

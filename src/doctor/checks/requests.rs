@@ -214,7 +214,7 @@ fn limits(machine: &Machine) -> Outcome {
             .mend(EDIT)
             .mend(RELOAD);
     }
-    let decoded = server.max_image_pixels * BYTES_PER_PIXEL * performance.worker_threads as u64;
+    let decoded = server.max_image_pixels * BYTES_PER_PIXEL * performance.workers() as u64;
     let limit = machine.memory().and_then(|group| group.limit);
     if limit.is_some_and(|limit| decoded > limit) {
         return Outcome::warning("pictures at the limit take more memory than the service may have")

@@ -14,6 +14,13 @@ both() {
 }
 check "15 restarts of socket and service at once: the port is free each time" both
 check "nothing has failed" running
+kept() {
+    local file=/var/lib/hailo-clip/text-embeddings.safetensors
+    http_right && systemctl restart $unit && http_right || return 1
+    [[ $(stat -c '%a %U' $file) = "600 hailo-clip" ]] || { ls -l $file; return 1; }
+    curl -sS "http://127.0.0.1:$port/metrics" | grep -x 'hailo_clip_text_cache_misses_total 0'
+}
+check "text embeddings are kept over a restart, for the service alone" kept
 
 echo '# edited by the administrator' >> $config
 cp $config /tmp/edited.yaml

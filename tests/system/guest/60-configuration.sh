@@ -26,6 +26,8 @@ if limits_work; then
     }
     check "resource_limits are in force after a restart" limits
     check "it answers within them" http_right
+    one_thread() { curl -sS "http://127.0.0.1:$port/health" | grep -F '"device_name":"CPU, 1 thread"'; }
+    check "and infers with one thread" one_thread
     restore
     check "without them the packaged ones are" prints '^3221225472$' cat $cgroup/memory.max
 fi
