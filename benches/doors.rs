@@ -57,8 +57,7 @@ fn main() -> Result<(), Failure> {
     let mut bare = Http::connect(address, &PROMPTS)?;
     let mut in_json = Http::open(address, "/v1/classify", "application/json")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let connection =
-        runtime.block_on(async { connection::Builder::address(bus.as_str()).build().await })?;
+    let connection = runtime.block_on(async { connection::Builder::address(bus.as_str()).build().await })?;
     let descriptor = fs::File::open(file)?;
     answer(&json!({ "seconds": started.elapsed().as_secs_f64() }))?;
 
@@ -76,7 +75,13 @@ fn main() -> Result<(), Failure> {
 fn over_dbus(runtime: &Runtime, connection: &Connection, picture: &fs::File) -> Result<(), Failure> {
     let options = HashMap::<&str, Variant<'_>>::new();
     let arguments = (Fd::from(picture), &PROMPTS[..], options);
-    runtime.block_on(connection.call_method(Some(NAME), "/org/hailo/Clip1", Some(NAME), "ClassifyFd", &arguments))?;
+    runtime.block_on(connection.call_method(
+        Some(NAME),
+        "/org/hailo/Clip1",
+        Some(NAME),
+        "ClassifyFd",
+        &arguments,
+    ))?;
     Ok(())
 }
 

@@ -38,36 +38,45 @@ def main():
 
     file = arguments.output / "report.json"
     if arguments.render:
-        report = json.loads(file.read_text())
+        report = write(json.loads(file.read_text()), file)
     else:
-        report = measure(arguments, wanted)
-    report["targets"] = targets.judge(report)
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(report, indent=1) + "\n")
-    file.with_suffix(".html").write_text(page.html(report))
+        arguments.output.mkdir(parents=True, exist_ok=True)
+        report = measure(arguments, wanted, file)
     targets.show(report["targets"])
     print(f"\nwritten to {file} and {file.with_suffix('.html')}")
     sys.exit(any("error" in section for section in report["sections"]))
 
 
-def measure(arguments, wanted):
+def measure(arguments, wanted, file):
+    """Section by section. What is done is written, so that an interrupted run has its report too."""
     report = {
         "made": machine.now(), "commit": machine.commit(), "mode": "quick" if arguments.quick else "full",
         "threads": arguments.threads, "machine": machine.describe(), "versions": machine.versions(), "sections": [],
     }
     print(f"{report['commit']}; {arguments.threads} threads each; {report['mode']}; below 1 is faster or smaller (above 1 for 1/s)")
     with Bench(arguments) as bench:
-        for name in wanted:
+        for number, name in enumerate(wanted, 1):
             began = time.perf_counter()
-            print(f"\n{name}", flush=True)
+            print(f"\n{name} ({number} of {len(wanted)})", flush=True)
             try:
                 with bench.section() as each:
                     result = sections.run(name, each).as_json()
+            except KeyboardInterrupt:
+                print("interrupted; what was measured until now is kept", file=sys.stderr)
+                break
             except Exception as error:  # noqa: BLE001: the other sections are measured all the same
                 traceback.print_exc()
                 result = {"name": name, "title": name, "error": f"{type(error).__name__}: {error}"[:600]}
             report["sections"].append(result | {"seconds": round(time.perf_counter() - began, 1)})
-    report["machine"]["load_average_after"] = round(os.getloadavg()[0], 2)
+            report["machine"]["load_average_after"] = round(os.getloadavg()[0], 2)
+            write(report, file)
+    return write(report, file)
+
+
+def write(report, file):
+    report["targets"] = targets.judge(report)
+    file.write_text(json.dumps(report, indent=1) + "\n")
+    file.with_suffix(".html").write_text(page.html(report))
     return report
 
 

@@ -1,6 +1,9 @@
 """What sections measure with: programs, pictures, and contenders that are stopped when the section is over."""
 
+import os
+import subprocess
 import tempfile
+from base64 import b64encode
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
@@ -67,13 +70,21 @@ class Bench:
     def flask(self, mode):
         return self.started(peers.flask(self.bundle, self.threads, mode))
 
+    def infinity(self):
+        """On a model of the same shape, in the Hugging Face hub's layout, which is made once."""
+        folder = self.output / "hf-clip"
+        if not (folder / "preprocessor_config.json").exists():
+            offline = os.environ | {"HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1"}
+            make = [str(self.infinity_python), str(peers.PEERS / "make_hf_clip.py"), str(folder), str(self.bundle / "tokenizer.json")]
+            subprocess.run(make, env=offline, check=True, timeout=600)
+        log = self.stack.enter_context((self.output / "infinity.log").open("w"))
+        return self.started(peers.Infinity(self.infinity_python, folder, self.threads, log))
+
     def doors(self, service):
         return self.started(peers.Worker(self.doors_program, self.bus, f"127.0.0.1:{service.port}", self.picture))
 
     def requests(self, count=10):
         """Classifications in JSON, which all services take."""
-        from base64 import b64encode
-
         return [
             post("/v1/classify", {"image": b64encode(picture).decode(), "prompts": PROMPTS[:count]}) for picture in self.pictures
         ]

@@ -111,7 +111,7 @@ async def _closed_loop(port, requests, clients, seconds, settle, per_client):
         connection.close()
 
     tasks = [asyncio.create_task(client(number)) for number in range(clients)]
-    longest = begin + max(10 * seconds, 90)
+    longest = begin + max(10 * seconds, 60)
     while not ended:
         await asyncio.sleep(0.01)
         for task in tasks:

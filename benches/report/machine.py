@@ -43,7 +43,7 @@ def versions():
             installed[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return {"python": platform.python_version(), "rustc": output("rustc", "--version")} | installed
+    return {"python": platform.python_version(), "rustc": output("rustc", "--version").removeprefix("rustc ")} | installed
 
 
 def commit():

@@ -55,7 +55,7 @@ def about(report):
         "Made": f"{report['made']}, {report['mode']} run",
         "Commit": report["commit"],
         "Machine": f"{machine['processor']} ({machine['architecture']}; {', '.join(machine['instructions'])}), {machine['cores']} cores, "
-        f"{machine['memory_mib'] // 1024} GiB, Linux {machine['kernel']}; load average {machine['load_average_before']} before, {machine['load_average_after']} after",
+        f"{machine['memory_mib'] // 1024} GiB, Linux {machine['kernel']}; load average {machine['load_average_before']} before, {machine.get('load_average_after', '–')} after",
         "Threads": f"{report['threads']} for each contender",
         "Versions": ", ".join(f"{name} {version}" for name, version in report["versions"].items()),
     }

@@ -1,6 +1,8 @@
 """Programs to measure beside the service: started, spoken to, stopped."""
 
 import json
+import os
+import socket
 import subprocess
 import sys
 import time
@@ -76,3 +78,39 @@ FLASK = {
 
 def flask(bundle, threads, mode):
     return Service(sys.executable, PEERS / "flask_service.py", bundle, threads, mode)
+
+
+class Infinity:
+    """infinity-emb on a model's folder, without the network."""
+
+    def __init__(self, python, folder, threads, log):
+        self.model = str(folder)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        offline = {
+            "HF_HUB_OFFLINE": "1", "TRANSFORMERS_OFFLINE": "1", "DO_NOT_TRACK": "1", "INFINITY_ANONYMOUS_USAGE_STATS": "0",
+            "OMP_NUM_THREADS": str(threads),
+        }
+        command = [
+            Path(python).with_name("infinity_emb"), "v2", "--model-id", folder, "--engine", "torch", "--device", "cpu",
+            "--no-bettertransformer", "--no-model-warmup", "--host", "127.0.0.1", "--port", self.port,
+        ]
+        self.process = subprocess.Popen([str(part) for part in command], stdout=log, stderr=log, env=os.environ | offline)
+        for _ in range(600):
+            if self.process.poll() is not None:
+                raise RuntimeError(f"infinity-emb stopped with status {self.process.returncode}")
+            try:
+                socket.create_connection(("127.0.0.1", self.port), 1).close()
+                return
+            except OSError:
+                time.sleep(0.5)
+        self.stop()
+        raise RuntimeError("infinity-emb does not serve")
+
+    def memory(self):
+        return daemon.memory(self.process.pid)
+
+    def stop(self):
+        self.process.terminate()
+        self.process.wait()

@@ -3,7 +3,7 @@
 import importlib
 
 NAMES = (
-    "encoders", "requests", "clients", "arrivals", "stages", "memory", "startup", "pictures", "overhead", "int8",
+    "encoders", "requests", "clients", "arrivals", "stages", "memory", "startup", "pictures", "overhead", "int8", "infinity",
     "instructions", "npu",
 )
 

@@ -39,7 +39,7 @@ def run(bench):
                 if name != "hailo-clip" and (clients not in PEER_CLIENTS):
                     continue
                 with MemoryWatch(contender.pid) as watch:
-                    load = closed_loop(contender.port, requests, clients, bench.few(4, 10))
+                    load = closed_loop(contender.port, requests, clients, bench.few(4, 10), per_client=bench.few(1, 2))
                 limit.append(plain_rate(plain, best))
                 loads[name].setdefault(clients, []).append((load, statistics.mean(limit[-2:])))
                 if name == "hailo-clip":
