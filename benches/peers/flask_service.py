@@ -13,6 +13,7 @@ Answers `POST /v1/classify` as hailo-clip does. Writes one JSON line with its po
 import base64
 import io
 import json
+import logging
 import sys
 import threading
 import time
@@ -67,6 +68,8 @@ def main():
         server = werkzeug.serving.make_server("127.0.0.1", 0, app, threaded=True, request_handler=quiet)
         port, serve = server.server_port, server.serve_forever
     else:
+        # It says of each request that waits that it waits.
+        logging.getLogger("waitress.queue").setLevel(logging.ERROR)
         server = waitress.create_server(app, host="127.0.0.1", port=0, threads=4)
         port, serve = server.effective_port, server.run
     print(json.dumps({"port": port}), flush=True)

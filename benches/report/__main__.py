@@ -7,6 +7,7 @@ them alike. What counts is the median of the ratios of neighbouring turns.
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 import traceback
@@ -54,6 +55,9 @@ def measure(arguments, wanted, file):
         "threads": arguments.threads, "machine": machine.describe(), "versions": machine.versions(), "sections": [],
     }
     print(f"{report['commit']}; {arguments.threads} threads each; {report['mode']}; below 1 is faster or smaller (above 1 for 1/s)")
+    # Whoever ends it wants its programs ended as well.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, interrupt)
     with Bench(arguments) as bench:
         for number, name in enumerate(wanted, 1):
             began = time.perf_counter()
@@ -71,6 +75,10 @@ def measure(arguments, wanted, file):
             report["machine"]["load_average_after"] = round(os.getloadavg()[0], 2)
             write(report, file)
     return write(report, file)
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
 
 
 def write(report, file):
