@@ -54,8 +54,6 @@ fn main() -> Result<(), Failure> {
     let started = Instant::now();
     let picture = fs::read(file)?;
     let body = serde_json::to_vec(&json!({ "image": STANDARD.encode(&picture), "prompts": PROMPTS }))?;
-    let mut bare = Http::connect(address, &PROMPTS)?;
-    let mut in_json = Http::open(address, "/v1/classify", "application/json")?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let connection = runtime.block_on(async { connection::Builder::address(bus.as_str()).build().await })?;
     let descriptor = fs::File::open(file)?;
@@ -63,8 +61,15 @@ fn main() -> Result<(), Failure> {
 
     for line in io::stdin().lock().lines() {
         let seconds = match serde_json::from_str(&line?)? {
-            Command::Http(count) => timed(count, || bare.classify(&picture).map(drop))?,
-            Command::Json(count) => timed(count, || in_json.classify(&body).map(drop))?,
+            // The service closes connections that were idle for long: each command has its own.
+            Command::Http(count) => {
+                let mut client = Http::connect(address, &PROMPTS)?;
+                timed(count, || client.classify(&picture).map(drop))?
+            }
+            Command::Json(count) => {
+                let mut client = Http::open(address, "/v1/classify", "application/json")?;
+                timed(count, || client.classify(&body).map(drop))?
+            }
             Command::Dbus(count) => timed(count, || over_dbus(&runtime, &connection, &descriptor))?,
         };
         answer(&json!({ "seconds": seconds }))?;
