@@ -52,6 +52,7 @@ def measure(arguments, wanted, file):
     """Section by section. What is done is written, so that an interrupted run has its report too."""
     report = {
         "made": machine.now(), "commit": machine.commit(), "mode": "quick" if arguments.quick else "full",
+        "model": arguments.bundle.name, "model_about": json.loads((arguments.bundle / "model.yaml").read_text())["description"],
         "threads": arguments.threads, "machine": machine.describe(), "versions": machine.versions(), "sections": [],
     }
     print(f"{report['commit']}; {arguments.threads} threads each; {report['mode']}; below 1 is faster or smaller (above 1 for 1/s)")

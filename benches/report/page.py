@@ -15,7 +15,7 @@ body { margin: 0 auto; padding: 1.5rem; max-width: 68rem; background: var(--pape
 h1 { font-size: 1.6rem; margin: 0; } h2 { font-size: 1.2rem; margin: 2.5rem 0 .3rem; } h3 { font-size: 1rem; margin: 1.3rem 0 .3rem; }
 p, li { max-width: 50rem; } .soft, figcaption, dt { color: var(--soft); }
 nav a { color: inherit; margin-right: .9rem; white-space: nowrap; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; margin: .5rem 0; font-variant-numeric: tabular-nums; }
+.range { white-space: nowrap; } .wide { overflow-x: auto; } table { border-collapse: collapse; margin: .5rem 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .7rem; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }
 th { font-weight: 600; color: var(--soft); } th:first-child, td:first-child, .text { text-align: left; }
 td.text, td:first-child { min-width: 9rem; } td.what { min-width: 16rem; } tbody tr:hover { background: var(--card); }
@@ -32,7 +32,7 @@ def html(report):
     sections = report["sections"]
     body = [
         "<h1>hailo-clip: how fast, beside its peers</h1>",
-        '<p class="soft">CLIP ViT-B/32 with random weights. Contenders take turns; what counts is the ratio of neighbouring turns: '
+        '<p class="soft">Contenders take turns; what counts is the ratio of neighbouring turns: '
         "medians, with quartiles. Absolute figures belong to this machine and hour.</p>",
         about(report),
         "<nav>" + "".join(f'<a href="#{section["name"]}">{text(section["title"])}</a>' for section in sections) + "</nav>",
@@ -56,6 +56,7 @@ def about(report):
         "Commit": report["commit"],
         "Machine": f"{machine['processor']} ({machine['architecture']}; {', '.join(machine['instructions'])}), {machine['cores']} cores, "
         f"{machine['memory_mib'] // 1024} GiB, Linux {machine['kernel']}; load average {machine['load_average_before']} before, {machine.get('load_average_after', '–')} after",
+        "Model": f"{report['model']}: {report['model_about']}",
         "Threads": f"{report['threads']} for each contender",
         "Versions": ", ".join(f"{name} {version}" for name, version in report["versions"].items()),
     }
@@ -106,7 +107,7 @@ def ratio_table(rows):
         between = f"{ratio['low']:.2f} to {ratio['high']:.2f}" if ratio["count"] > 1 else ""
         body.append(
             f'<tr><td class="what">{text(row["what"])}</td><td>{figure(ours["median"])}</td><td>{figure(peer["median"])}</td><td class="text">{text(row["unit"])}</td>'
-            f'<td><b>{ratio["median"]:.2f}</b></td><td>{between}</td><td>{ratio["count"]}</td><td class="text">{text(row["peer_name"])}</td></tr>'
+            f'<td><b>{ratio["median"]:.2f}</b></td><td class="range">{between}</td><td>{ratio["count"]}</td><td class="text">{text(row["peer_name"])}</td></tr>'
         )
     return (
         '<div class="wide"><table><thead><tr><th>what</th><th>hailo-clip</th><th>peer</th><th class="text"></th><th>ratio</th><th>quartiles</th>'
