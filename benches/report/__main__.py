@@ -86,6 +86,7 @@ def write(report, file):
     report["targets"] = targets.judge(report)
     file.write_text(json.dumps(report, indent=1) + "\n")
     file.with_suffix(".html").write_text(page.html(report))
+    file.with_suffix(".md").write_text(targets.markdown(report))
     return report
 
 

@@ -104,3 +104,10 @@ def show(rows):
     print(f"\n{'target':<74}{'':<9}measured")
     for row in rows:
         print(f"{row['what'][:72]:<74}{VERDICT[row['reached']]:<9}{row['measured']}")
+
+
+def markdown(report):
+    """The table for a README."""
+    head = f"{report['made']}, {report['commit'].split(' ', 1)[0]}, {report['model']}, {report['machine']['cores']} cores of {report['machine']['processor']}"
+    rows = [f"| {row['what']} | {row['target']} | {row['measured']} | {VERDICT[row['reached']]} |" for row in report["targets"]]
+    return "\n".join([head, "", "| what | target | measured | |", "|---|---|---|---|", *rows]) + "\n"
