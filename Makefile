@@ -34,7 +34,7 @@ help:
 	@echo "make deb         the Debian package (ARCH=arm64: for the Raspberry Pi)"
 	@echo "make apt-repo    a signed apt repository of the packages that are built"
 	@echo "make test-system the package on a booted Debian, bookworm and trixie; make test-system-kernel, -arm64"
-	@echo "make bench       figures beside ONNX Runtime"
+	@echo "make bench       a report beside its peers, target/bench/report.html (half an hour; BENCH=--quick for a few minutes)"
 	@echo "make demo-eval   accuracy of the bundled model"
 	@echo "make demo-train  train the bundled model again (about half an hour)"
 
@@ -129,9 +129,16 @@ test-system-arm64: packages-system
 	./tools/install-packages system-arm64
 	./tests/system/run-arm64
 
-bench: packages-bench vit-b32
+# The report, target/bench/report.html and .json. BENCH="--quick", BENCH="--sections clients,memory": less of it.
+bench: packages-bench vit-b32 npu-models
 	$(CARGO) build --release
-	./benches/run
+	./benches/run $(BENCH)
+
+# ViT-B/32 for simulated NPUs.
+NPU_MODELS := target/hailort-sim/vit
+.PHONY: npu-models
+npu-models: vit-b32 npu-simulator
+	@test -e $(NPU_MODELS)/vit-b-32/model.yaml || $(PYTHON) crates/hailort-sys/sim/make-hef --no-network $(VIT_B32) $(NPU_MODELS)/vit-b-32
 
 # Decoding and pre-processing beside Pillow; figures also in target/bench/pictures.json.
 .PHONY: bench-pictures
@@ -148,9 +155,7 @@ bench-footprint: packages-test vit-b32
 	$(CARGO) bench --bench footprint
 
 # How much of a simulated NPU's own rate the service delivers.
-NPU_MODELS := target/hailort-sim/vit
-bench-npu: packages-test vit-b32 npu-simulator
-	@test -e $(NPU_MODELS)/vit-b-32/model.yaml || $(PYTHON) crates/hailort-sys/sim/make-hef --no-network $(VIT_B32) $(NPU_MODELS)/vit-b-32
+bench-npu: npu-models
 	HAILO_CLIP_NPU_MODELS=$(CURDIR)/$(NPU_MODELS) $(CARGO) bench --bench npu
 
 # The simulated HailoRT for Hailo-8 and 8L (4.23.0) and for Hailo-10H (5.2.0), and the bundled model for both.

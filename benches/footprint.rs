@@ -117,7 +117,7 @@ fn onnx_runtime(bundle: &Path) -> Result<Option<Cost>, Failure> {
         return Ok(None);
     }
     let mut worker = Command::new(python)
-        .arg(root.join("benches/onnxruntime_worker.py"))
+        .arg(root.join("benches/peers/onnxruntime_worker.py"))
         .arg(bundle)
         .arg(thread::available_parallelism()?.to_string())
         .stdin(Stdio::piped())

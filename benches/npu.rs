@@ -10,23 +10,25 @@
 use std::{
     collections::HashMap,
     env, fs,
-    io::{Cursor, Read, Write},
-    net::TcpStream,
+    io::{Cursor, Write},
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
 use hailo_clip::clip::{Draft, Fit, ImageLimits, ImageSpec};
+use serde_json::json;
 use zbus::{Fd, Variant, connection};
 
+mod clients;
 #[path = "../tests/common/mod.rs"]
 mod common;
 
+use clients::{Failure, Http};
 use common::{
     Daemon,
     simulator::{HAILO_8, HAILO_10H, Kind, Machine},
@@ -51,8 +53,6 @@ const MEGAPIXEL: (u32, u32) = (1152, 868);
 const THUMBNAIL: (u32, u32) = (160, 120);
 const PICTURES: usize = 48;
 const NAME: &str = "org.hailo.Clip1";
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// What one run of a load gave.
 struct Load {
@@ -95,6 +95,7 @@ fn main() -> Result<(), Failure> {
         "mean batch",
         "added ms"
     );
+    let mut rows = Vec::new();
     for (kind, one, eight) in RATES {
         let machine = Machine::new(kind);
         machine.set("mode", "timed");
@@ -110,10 +111,11 @@ fn main() -> Result<(), Failure> {
             for (clients, what, pictures) in loads.chain([(16, "small", &thumbnails)]) {
                 let before = decoding_limit(pictures, cores, length / 3);
                 let batches = counters(&daemon);
-                let load = match door {
-                    "HTTP" => over_http(&daemon, pictures, clients, length)?,
-                    _ => over_dbus(&daemon, pictures, clients, length)?,
-                };
+                let (load, anonymous) = with_memory(&daemon, || match door {
+                    "HTTP" => over_http(&daemon, pictures, clients, length),
+                    _ => over_dbus(&daemon, pictures, clients, length),
+                });
+                let load = load?;
                 let after = counters(&daemon);
                 let limit = f64::midpoint(before, decoding_limit(pictures, cores, length / 3));
                 let mean_batch = (after.0 - batches.0) as f64 / (after.1 - batches.1).max(1) as f64;
@@ -130,6 +132,12 @@ fn main() -> Result<(), Failure> {
                     mean_batch,
                     added(&load, one).map_or_else(String::new, |added| format!("{added:.2}")),
                 );
+                rows.push(json!({
+                    "device": kind.name, "door": format!("{door} {what}").trim(), "clients": clients,
+                    "per_second": load.per_second, "device_rate": device, "limit": limit,
+                    "median_ms": milliseconds(load.median()), "mean_batch": mean_batch,
+                    "anonymous_kb": anonymous,
+                }));
             }
         }
         println!(
@@ -144,6 +152,9 @@ fn main() -> Result<(), Failure> {
          processor could\ndecode and pre-process if it did nothing else, neither serving nor asking; added ms: what one \
          request takes beyond decoding,\npre-processing and the device"
     );
+    if let Some(file) = env::var_os("HAILO_CLIP_BENCH_JSON") {
+        fs::write(file, serde_json::to_vec_pretty(&rows)?)?;
+    }
     Ok(())
 }
 
@@ -220,68 +231,26 @@ fn counters(daemon: &Daemon) -> (u64, u64) {
     (count("frames"), count("batches"))
 }
 
+/// Runs a load, and tells the most anonymous memory that the service held meanwhile, in KiB.
+fn with_memory<T>(daemon: &Daemon, load: impl FnOnce() -> T) -> (T, u64) {
+    let (ended, peak) = (AtomicBool::new(false), AtomicU64::new(0));
+    let result = thread::scope(|scope| {
+        scope.spawn(|| {
+            while !ended.load(Ordering::Relaxed) {
+                peak.fetch_max(daemon.anonymous_memory(), Ordering::Relaxed);
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let result = load();
+        ended.store(true, Ordering::Relaxed);
+        result
+    });
+    (result, peak.into_inner())
+}
+
 fn warm_up(daemon: &Daemon, pictures: &[Vec<u8>]) -> Result<(), Failure> {
-    let mut client = Http::connect(daemon)?;
+    let mut client = Http::connect(&daemon.http, &PROMPTS)?;
     pictures.iter().take(4).try_for_each(|picture| client.classify(picture).map(drop))
-}
-
-/// One connection, kept open.
-struct Http {
-    stream: TcpStream,
-    head: String,
-    buffer: Vec<u8>,
-}
-
-impl Http {
-    fn connect(daemon: &Daemon) -> Result<Self, Failure> {
-        let stream = TcpStream::connect(&daemon.http)?;
-        stream.set_nodelay(true)?;
-        let prompts: Vec<String> =
-            PROMPTS.iter().map(|prompt| format!("prompts={}", prompt.replace(' ', "+"))).collect();
-        let head = format!(
-            "POST /v1/classify?{} HTTP/1.1\r\nHost: localhost\r\nContent-Type: image/jpeg\r\nContent-Length: ",
-            prompts.join("&")
-        );
-        Ok(Self { stream, head, buffer: Vec::new() })
-    }
-
-    /// Classifies a picture, and says what the service took to decode and pre-process it.
-    fn classify(&mut self, picture: &[u8]) -> Result<Duration, Failure> {
-        let mut request = format!("{}{}\r\n\r\n", self.head, picture.len()).into_bytes();
-        request.extend_from_slice(picture);
-        self.stream.write_all(&request)?;
-        self.buffer.clear();
-        let mut chunk = [0; 16 * 1024];
-        loop {
-            if let Some(end) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
-                let head = String::from_utf8_lossy(&self.buffer[..end]).to_lowercase();
-                let field =
-                    |name: &str| head.lines().find_map(|line| line.strip_prefix(name).map(str::to_owned));
-                let length: usize = field("content-length:").ok_or("no length")?.trim().parse()?;
-                if self.buffer.len() >= end + 4 + length {
-                    if !head.starts_with("http/1.1 200") {
-                        return Err(String::from_utf8_lossy(&self.buffer).into_owned().into());
-                    }
-                    return Ok(decoding(&field("server-timing:").unwrap_or_default()));
-                }
-            }
-            match self.stream.read(&mut chunk)? {
-                0 => return Err("the service closed the connection".into()),
-                read => self.buffer.extend_from_slice(&chunk[..read]),
-            }
-        }
-    }
-}
-
-/// Decoding and pre-processing in a `Server-Timing`.
-fn decoding(timing: &str) -> Duration {
-    let stage = |name: &str| {
-        timing
-            .split(',')
-            .find_map(|stage| stage.trim().strip_prefix(name)?.strip_prefix(";dur=")?.parse::<f64>().ok())
-    };
-    let milliseconds = stage("decode").unwrap_or(0.0) + stage("preprocess").unwrap_or(0.0);
-    Duration::from_secs_f64(milliseconds / 1e3)
 }
 
 fn over_http(
@@ -292,7 +261,7 @@ fn over_http(
 ) -> Result<Load, Failure> {
     let started = Instant::now();
     let run = |client: usize| -> Result<Vec<(Duration, Duration)>, Failure> {
-        let mut connection = Http::connect(daemon)?;
+        let mut connection = Http::connect(&daemon.http, &PROMPTS)?;
         let mut times = Vec::new();
         for picture in pictures.iter().cycle().skip(client * 3) {
             let asked = Instant::now();
