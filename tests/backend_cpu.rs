@@ -9,7 +9,7 @@ use hailo_clip::{
     clip::{Embedding, Pixels, Tokens},
     model::{Bundle, Tower},
 };
-use tiny_clip::{Expected, assert_same, bundle, fixture};
+use tiny_clip::{Expected, assert_close, assert_same, bundle, fixture};
 
 fn tiny(image: &str, text: &str) -> Bundle {
     bundle(&fixture(image), &fixture(text))
@@ -52,6 +52,15 @@ fn agrees_with_pytorch() {
             assert_same(&embeddings, &expected.text_embeddings);
         }
     }
+}
+
+#[test]
+fn int8_points_where_fp32_does() {
+    let expected = Expected::read();
+    let (pictures, texts) = (expected.pictures(), expected.tokens());
+    let backend = open(&tiny("image-int8.onnx", "text-int8.onnx")).unwrap();
+    assert_close(&embed_images(&backend, &pictures), &expected.image_embeddings, 0.99);
+    assert_close(&embed_texts(&backend, &texts), &expected.text_embeddings, 0.99);
 }
 
 #[test]

@@ -20,10 +20,11 @@ use zbus::{
 async fn properties_say_what_is_served() {
     let service = Service::start().await;
     let client = service.client().await;
-    let expected: [(&str, Variant<'_>); 11] = [
+    let expected: [(&str, Variant<'_>); 12] = [
         ("Version", env!("CARGO_PKG_VERSION").into()),
         ("State", "ready".into()),
         ("Model", "demo".into()),
+        ("Precision", "fp32".into()),
         ("Backend", "cpu".into()),
         ("Device", "a colour encoder".into()),
         ("EmbeddingDimension", 3u32.into()),
@@ -66,9 +67,17 @@ async fn changes_are_signalled_and_nothing_else() {
         .unwrap();
     let mut signals = MessageStream::for_match_rule(rule, &client.0, None).await.unwrap();
     let mut known: HashMap<&str, OwnedVariant> = HashMap::new();
-    for name in
-        ["State", "Model", "Backend", "Device", "EmbeddingDimension", "ImageSize", "LogitScale", "LastError"]
-    {
+    for name in [
+        "State",
+        "Model",
+        "Precision",
+        "Backend",
+        "Device",
+        "EmbeddingDimension",
+        "ImageSize",
+        "LogitScale",
+        "LastError",
+    ] {
         known.insert(name, client.property(name).await.unwrap());
     }
     assert_eq!(*known["State"], Variant::from("starting"));

@@ -44,6 +44,7 @@ pub(super) struct Properties {
     pub(super) state: String,
     pub(super) version: Option<String>,
     pub(super) model: Option<String>,
+    pub(super) precision: Option<String>,
     pub(super) backend: Option<String>,
     pub(super) device: Option<String>,
     pub(super) device_architecture: Option<String>,

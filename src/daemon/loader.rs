@@ -1,6 +1,6 @@
 //! Puts a model together: its bundle, its tokenizer, and the backend that the settings ask for.
 
-use std::{fs, path::PathBuf, sync::Arc};
+use std::{cell::Cell, fs, path::PathBuf, sync::Arc};
 
 use tracing::warn;
 
@@ -52,8 +52,15 @@ fn load(
         error => unavailable(error),
     })?;
     let threads = settings.performance.inference_threads;
-    let examine = |image, text| examine(&bundle, image, text, trials);
+    // What is examined last is what runs.
+    let platforms = Cell::new((Platform::Cpu, Platform::Cpu));
+    let examine = |image, text| {
+        platforms.set((image, text));
+        examine(&bundle, image, text, trials)
+    };
     let opened = backend::open(&bundle, clip, threads, host, &examine)?;
+    let (image, text) = platforms.get();
+    let precision = bundle.precision_on(image, text).to_string();
     // Not before: a device that is missing is tried again and again.
     warn_of_other_expectations(settings, &bundle);
     let json = fs::read(&bundle.tokenizer.path).map_err(|error| {
@@ -67,7 +74,7 @@ fn load(
             embedding_dimension: bundle.embedding_dimension,
             image_size: bundle.image.size,
             logit_scale: clip.logit_scale.unwrap_or(bundle.logit_scale),
-            precision: bundle.precision,
+            precision,
         },
         image: ImageSpec { fit: clip.fit.unwrap_or(bundle.image.fit), ..bundle.image },
         tokenizer,

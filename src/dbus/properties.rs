@@ -14,6 +14,7 @@ use crate::engine::Status;
 pub(super) struct StatusProperties {
     pub(super) state: &'static str,
     pub(super) model: String,
+    pub(super) precision: String,
     pub(super) backend: &'static str,
     pub(super) device: String,
     pub(super) architecture: String,
@@ -33,6 +34,7 @@ impl From<&Status> for StatusProperties {
         Self {
             state: status.state.as_str(),
             model: status.model.clone(),
+            precision: loaded.map_or_else(String::new, |model| model.precision.clone()),
             backend: backend.map_or("", |backend| backend.kind.as_str()),
             device: backend.map_or_else(String::new, |backend| backend.device.clone()),
             architecture: npu.map_or_else(String::new, |npu| npu.architecture.clone()),
@@ -64,6 +66,7 @@ impl StatusProperties {
         HashMap::from([
             ("State", self.state.into()),
             ("Model", self.model.as_str().into()),
+            ("Precision", self.precision.as_str().into()),
             ("Backend", self.backend.into()),
             ("Device", self.device.as_str().into()),
             ("DeviceArchitecture", self.architecture.as_str().into()),
@@ -133,7 +136,7 @@ mod tests {
 
         let mut changed: Vec<_> = ready.changes_since(&loading).into_keys().collect();
         changed.sort_unstable();
-        assert_eq!(changed, ["EmbeddingDimension", "ImageSize", "LogitScale", "State"]);
+        assert_eq!(changed, ["EmbeddingDimension", "ImageSize", "LogitScale", "Precision", "State"]);
     }
 
     #[test]

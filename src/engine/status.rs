@@ -93,6 +93,6 @@ pub struct ModelInfo {
     pub image_size: u32,
     /// Factor on the cosine, already exponentiated.
     pub logit_scale: f32,
-    /// Numeric precision of the weights.
+    /// Numeric precision of the weights where they run: `fp32`, `fp16` or `int8`.
     pub precision: String,
 }

@@ -4,7 +4,6 @@
 //! exporters write, batches of any size over networks of any shape, texts without padding where that
 //! is exact, and errors instead of panics. Deliberately not here: requests, and files other than ONNX.
 
-mod framing;
 mod image;
 mod inspect;
 mod network;
