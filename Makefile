@@ -34,6 +34,7 @@ help:
 	@echo "make bench       figures beside ONNX Runtime"
 	@echo "make demo-eval   accuracy of the bundled model"
 	@echo "make int8        int8 bundles: accuracy, agreement, speed and memory beside fp32"
+	@echo "make int8-arm64  int8 on emulated ARM processors, beside this machine"
 	@echo "make demo-train  train the bundled model again (about half an hour)"
 
 # Installs what packages.txt names for a target and the machine does not have.
@@ -206,7 +207,17 @@ $(INT8)/vit-b-32-int8/model.yaml: models/int8/quantize.py $(INT8)/python/install
 $(INT8)/pictures/set.json: models/demo/train/evaluate.py | packages-model
 	$(PYTHON) models/demo/train/evaluate.py --write $(INT8)/pictures
 
-.PHONY: int8
+.PHONY: int8 int8-arm64
+# int8 on emulated ARM processors, with and without their instructions for it, beside this machine.
+EMBED := release/examples/embed
+int8-arm64: packages-build $(INT8)/demo-int8/model.yaml
+	./tools/install-packages deb-cross system-arm64
+	$(CARGO) build --release -p mapped --example embed
+	CARGO_TARGET_DIR=$(INT8)/arm64 ./tools/cargo-arm64 build --release -p mapped --example embed
+	./tools/int8-arm64 target/$(EMBED) $(INT8)/arm64/aarch64-unknown-linux-gnu/$(EMBED) \
+	    $(INT8)/demo-int8/image.onnx $(INT8)/demo-int8/text.onnx tests/fixtures/onnx/image-int8.onnx \
+	    tests/fixtures/onnx/text-int8.onnx
+
 int8: packages-bench $(INT8)/demo-int8/model.yaml $(INT8)/vit-b-32-int8/model.yaml $(INT8)/pictures/set.json
 	$(INT8)/python/bin/python models/int8/compare.py --pictures $(INT8)/pictures \
 	    --demo models/demo $(INT8)/demo-int8 --speed $(VIT_B32) $(INT8)/vit-b-32-int8 --worker \

@@ -1,6 +1,6 @@
 //! The CPU backend alone, for `bench.py` and `models/int8/compare.py`, which alternate between this and ONNX Runtime.
 //!
-//! `cpu_backend BUNDLE THREADS PREPACK` opens the bundle and writes one JSON line for it, then one for
+//! `cpu_backend BUNDLE THREADS PREPACK` (true, false, auto) opens the bundle and writes one JSON line for it, then one for
 //! each line that it reads: `{"images": 8}` and `{"texts": ["a cat"]}` run a batch, `"memory"` tells what
 //! is resident. `{"embed_images": "FILE.npy"}`, with pictures as uint8 `[N, S, S, 3]`, and `{"embed_texts": ["a cat"]}`
 //! answer with the embeddings.
@@ -31,7 +31,8 @@ fn main() -> Result<(), Failure> {
     let folder = Path::new(folder);
     let bundle = Bundle::open(folder)?;
     let started = Instant::now();
-    let options = CpuOptions { threads: Some(threads.parse()?), prepack_weights: prepack.parse()? };
+    let prepack_weights = if prepack == "auto" { None } else { Some(prepack.parse()?) };
+    let options = CpuOptions { threads: Some(threads.parse()?), prepack_weights };
     let backend = Encoders::on_cpu(&bundle, options)?;
     answer(&json!({ "seconds": started.elapsed().as_secs_f64() }))?;
 

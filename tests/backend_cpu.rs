@@ -16,7 +16,7 @@ fn tiny(image: &str, text: &str) -> Bundle {
 }
 
 fn open(bundle: &Bundle) -> Result<Encoders, BackendError> {
-    Encoders::on_cpu(bundle, CpuOptions { threads: Some(2), prepack_weights: false })
+    Encoders::on_cpu(bundle, CpuOptions { threads: Some(2), prepack_weights: Some(false) })
 }
 
 fn refusal(bundle: &Bundle) -> String {
@@ -67,7 +67,7 @@ fn int8_points_where_fp32_does() {
 fn prepacked_and_mapped_weights_give_the_same() {
     let expected = Expected::read();
     let pictures = expected.pictures();
-    for prepack_weights in [false, true] {
+    for prepack_weights in [None, Some(false), Some(true)] {
         let options = CpuOptions { threads: Some(1), prepack_weights };
         let backend = Encoders::on_cpu(&tiny("image-mapped.onnx", "text.onnx"), options).unwrap();
         assert_same(&embed_images(&backend, &pictures), &expected.image_embeddings);
