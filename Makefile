@@ -36,6 +36,8 @@ help:
 	@echo "make test-system the package on a booted Debian, bookworm and trixie; make test-system-kernel, -arm64"
 	@echo "make bench       a report beside its peers, target/bench/report.html (half an hour; BENCH=--quick for a few minutes)"
 	@echo "make demo-eval   accuracy of the bundled model"
+	@echo "make int8        int8 bundles: accuracy, agreement, speed and memory beside fp32"
+	@echo "make int8-arm64  int8 on emulated ARM processors, beside this machine"
 	@echo "make demo-train  train the bundled model again (about half an hour)"
 
 # Installs what packages.txt names for a target and the machine does not have.
@@ -208,6 +210,41 @@ $(EVAL)/bin/python: models/demo/train/requirements.txt | packages-model
 demo-eval: $(EVAL)/bin/python
 	$(EVAL)/bin/python models/demo/train/evaluate.py
 	$(EVAL)/bin/python models/demo/train/samples.py --check
+
+# int8 bundles, of the bundled model and of the benchmarks' one: what they lose, and what they gain.
+INT8 := target/int8
+$(INT8)/python/installed: models/int8/requirements.txt | packages-model
+	$(PYTHON) -m venv $(INT8)/python
+	$(INT8)/python/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+$(INT8)/demo-int8/model.yaml: models/demo/model.yaml models/int8/quantize.py $(INT8)/python/installed
+	rm -rf $(INT8)/demo-int8
+	$(INT8)/python/bin/python models/int8/quantize.py models/demo $(INT8)/demo-int8
+
+$(INT8)/vit-b-32-int8/model.yaml: models/int8/quantize.py $(INT8)/python/installed | vit-b32
+	rm -rf $(INT8)/vit-b-32-int8
+	$(INT8)/python/bin/python models/int8/quantize.py $(VIT_B32) $(INT8)/vit-b-32-int8
+
+$(INT8)/pictures/set.json: models/demo/train/evaluate.py | packages-model
+	$(PYTHON) models/demo/train/evaluate.py --write $(INT8)/pictures
+
+.PHONY: int8 int8-arm64
+# int8 on emulated ARM processors, with and without their instructions for it, beside this machine.
+EMBED := release/examples/embed
+int8-arm64: packages-build $(INT8)/demo-int8/model.yaml
+	./tools/install-packages deb-cross system-arm64
+	$(CARGO) build --release -p mapped --example embed
+	CARGO_TARGET_DIR=$(INT8)/arm64 ./tools/cargo-arm64 build --release -p mapped --example embed
+	./tools/int8-arm64 target/$(EMBED) $(INT8)/arm64/aarch64-unknown-linux-gnu/$(EMBED) \
+	    $(INT8)/demo-int8/image.onnx $(INT8)/demo-int8/text.onnx tests/fixtures/onnx/image-int8.onnx \
+	    tests/fixtures/onnx/text-int8.onnx
+
+int8: packages-bench $(INT8)/demo-int8/model.yaml $(INT8)/vit-b-32-int8/model.yaml $(INT8)/pictures/set.json
+	$(INT8)/python/bin/python models/int8/compare.py --pictures $(INT8)/pictures \
+	    --demo models/demo $(INT8)/demo-int8 --speed $(VIT_B32) $(INT8)/vit-b-32-int8 --worker \
+	    "$$($(CARGO) bench --bench cpu_backend --no-run --message-format=json | \
+	        jq -r 'select(.target.name == "cpu_backend" and .executable != null).executable')"
 
 demo-train: packages-model
 	$(PYTHON) models/demo/train/train.py --work target/demo-train

@@ -1,19 +1,20 @@
-//! The CPU backend alone, for `bench.py`, which alternates between this and ONNX Runtime.
+//! The CPU backend alone, for `bench.py` and `models/int8/compare.py`, which alternate between this and ONNX Runtime.
 //!
-//! `cpu_backend BUNDLE THREADS PREPACK` opens the bundle and writes one JSON line for it, then one for
+//! `cpu_backend BUNDLE THREADS PREPACK` (true, false, auto) opens the bundle and writes one JSON line for it, then one for
 //! each line that it reads: `{"images": 8}` and `{"texts": ["a cat"]}` run a batch, `"memory"` tells what
-//! is resident.
+//! is resident. `{"embed_images": "FILE.npy"}`, with pictures as uint8 `[N, S, S, 3]`, and `{"embed_texts": ["a cat"]}`
+//! answer with the embeddings.
 
 use std::{
     env, fs,
     io::{self, BufRead, Write},
-    path::Path,
+    path::{Path, PathBuf},
     time::Instant,
 };
 
 use hailo_clip::{
     backend::{Backend, CpuOptions, Encoders},
-    clip::{Pixels, Tokenizer, Tokens},
+    clip::{Embedding, Pixels, Tokenizer, Tokens},
     model::Bundle,
 };
 use serde::Deserialize;
@@ -30,15 +31,17 @@ fn main() -> Result<(), Failure> {
     let folder = Path::new(folder);
     let bundle = Bundle::open(folder)?;
     let started = Instant::now();
-    let options = CpuOptions { threads: Some(threads.parse()?), prepack_weights: prepack.parse()? };
+    let prepack_weights = if prepack == "auto" { None } else { Some(prepack.parse()?) };
+    let options = CpuOptions { threads: Some(threads.parse()?), prepack_weights };
     let backend = Encoders::on_cpu(&bundle, options)?;
     answer(&json!({ "seconds": started.elapsed().as_secs_f64() }))?;
 
-    let pixels = pixels(folder, bundle.image.size)?;
+    let reference = pixels(&folder.join("reference/images.npy"), bundle.image.size);
     let tokenizer = Tokenizer::from_json(&fs::read(&bundle.tokenizer.path)?, bundle.context_length)?;
     for line in io::stdin().lock().lines() {
         let reply = match serde_json::from_str(&line?)? {
             Command::Images(count) => {
+                let pixels = reference.as_ref().map_err(ToString::to_string)?;
                 let batch: Vec<&Pixels> = pixels.iter().cycle().take(count).collect();
                 let started = Instant::now();
                 backend.embed_images(&batch)?;
@@ -50,6 +53,15 @@ fn main() -> Result<(), Failure> {
                     texts.iter().map(|text| tokenizer.encode(text)).collect::<Result<_, _>>()?;
                 backend.embed_texts(&tokens.iter().collect::<Vec<_>>())?;
                 json!({ "seconds": started.elapsed().as_secs_f64() })
+            }
+            Command::EmbedImages(file) => {
+                let pixels = pixels(&file, bundle.image.size)?;
+                embeddings(&backend.embed_images(&pixels.iter().collect::<Vec<_>>())?)
+            }
+            Command::EmbedTexts(texts) => {
+                let tokens: Vec<Tokens> =
+                    texts.iter().map(|text| tokenizer.encode(text)).collect::<Result<_, _>>()?;
+                embeddings(&backend.embed_texts(&tokens.iter().collect::<Vec<_>>())?)
             }
             Command::Memory => memory()?,
         };
@@ -63,6 +75,8 @@ fn main() -> Result<(), Failure> {
 enum Command {
     Images(usize),
     Texts(Vec<String>),
+    EmbedImages(PathBuf),
+    EmbedTexts(Vec<String>),
     Memory,
 }
 
@@ -72,8 +86,12 @@ fn answer(reply: &Value) -> io::Result<()> {
     out.flush()
 }
 
-fn pixels(folder: &Path, size: u32) -> Result<Vec<Pixels>, Failure> {
-    let file = fs::read(folder.join("reference/images.npy"))?;
+fn embeddings(embeddings: &[Embedding]) -> Value {
+    embeddings.iter().map(Embedding::as_slice).collect()
+}
+
+fn pixels(path: &Path, size: u32) -> Result<Vec<Pixels>, Failure> {
+    let file = fs::read(path)?;
     let header = 10 + usize::from(u16::from_le_bytes([file[8], file[9]]));
     let length = size as usize * size as usize * 3;
     file[header..]

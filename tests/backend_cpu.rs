@@ -9,14 +9,14 @@ use hailo_clip::{
     clip::{Embedding, Pixels, Tokens},
     model::{Bundle, Tower},
 };
-use tiny_clip::{Expected, assert_same, bundle, fixture};
+use tiny_clip::{Expected, assert_close, assert_same, bundle, fixture};
 
 fn tiny(image: &str, text: &str) -> Bundle {
     bundle(&fixture(image), &fixture(text))
 }
 
 fn open(bundle: &Bundle) -> Result<Encoders, BackendError> {
-    Encoders::on_cpu(bundle, CpuOptions { threads: Some(2), prepack_weights: false })
+    Encoders::on_cpu(bundle, CpuOptions { threads: Some(2), prepack_weights: Some(false) })
 }
 
 fn refusal(bundle: &Bundle) -> String {
@@ -55,10 +55,19 @@ fn agrees_with_pytorch() {
 }
 
 #[test]
+fn int8_points_where_fp32_does() {
+    let expected = Expected::read();
+    let (pictures, texts) = (expected.pictures(), expected.tokens());
+    let backend = open(&tiny("image-int8.onnx", "text-int8.onnx")).unwrap();
+    assert_close(&embed_images(&backend, &pictures), &expected.image_embeddings, 0.99);
+    assert_close(&embed_texts(&backend, &texts), &expected.text_embeddings, 0.99);
+}
+
+#[test]
 fn prepacked_and_mapped_weights_give_the_same() {
     let expected = Expected::read();
     let pictures = expected.pictures();
-    for prepack_weights in [false, true] {
+    for prepack_weights in [None, Some(false), Some(true)] {
         let options = CpuOptions { threads: Some(1), prepack_weights };
         let backend = Encoders::on_cpu(&tiny("image-mapped.onnx", "text.onnx"), options).unwrap();
         assert_same(&embed_images(&backend, &pictures), &expected.image_embeddings);

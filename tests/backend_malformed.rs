@@ -12,7 +12,7 @@ use tiny_clip::{Expected, bundle, fixture};
 
 /// Opens `image` as an image encoder and, if that succeeds, runs it.
 fn try_image(image: &Path) -> Result<(), BackendError> {
-    let options = CpuOptions { threads: Some(1), prepack_weights: false };
+    let options = CpuOptions { threads: Some(1), prepack_weights: Some(false) };
     let backend = Encoders::on_cpu(&bundle(image, &fixture("text.onnx")), options)?;
     for picture in Expected::read().pictures() {
         backend.embed_images(&[&picture])?;

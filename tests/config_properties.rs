@@ -44,7 +44,7 @@ prop_compose! {
         timeout in 100u64..=600_000,
         softmax in any::<bool>(),
         scale in option::of(0.01f32..=1000.0),
-        prepack in any::<bool>(),
+        prepack in option::of(any::<bool>()),
     ) -> Settings {
         let mut settings = settings.clone();
         settings.clip = config::Clip {

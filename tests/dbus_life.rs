@@ -20,11 +20,12 @@ use zbus::{
 async fn properties_say_what_is_served() {
     let service = Service::start().await;
     let client = service.client().await;
-    let expected: [(&str, Variant<'_>); 12] = [
+    let expected: [(&str, Variant<'_>); 13] = [
         ("Version", env!("CARGO_PKG_VERSION").into()),
         ("State", "ready".into()),
         ("Model", "demo".into()),
         ("ModelDigest", "digest of demo".into()),
+        ("Precision", "fp32".into()),
         ("Backend", "cpu".into()),
         ("Device", "a colour encoder".into()),
         ("EmbeddingDimension", 3u32.into()),
@@ -76,6 +77,7 @@ async fn changes_are_signalled_and_nothing_else() {
         "State",
         "Model",
         "ModelDigest",
+        "Precision",
         "Backend",
         "Device",
         "EmbeddingDimension",

@@ -10,7 +10,7 @@ use std::{
 
 use hailo_clip::{
     clip::Fit,
-    model::{Bundle, BundleError, Platform, TowerKind, is_bundle_name, list},
+    model::{Bundle, BundleError, Platform, Precision, TowerKind, is_bundle_name, list},
 };
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
@@ -346,6 +346,7 @@ fn values_out_of_range_are_named() {
 fn what_breaks_the_format_is_told_with_its_line() {
     for (from, to, line, expected) in [
         ("precision:", "precison:", 5, "unknown key"),
+        ("precision: fp32", "precision: fp64", 5, "\"fp64\" is none of fp32, fp16, int8"),
         ("format: 1", "format: one", 1, ""),
         ("dimension: 128", "dimension: -1", 7, "expected a whole number, 0 or more"),
         ("dimension: 128", "dimension: 99999999999999999999", 7, ""),
@@ -420,4 +421,58 @@ fn the_bundled_model_is_whole() {
     let models = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("models");
     let bundle = Bundle::find("demo", &[models]).unwrap();
     bundle.verify(Platform::Cpu, Platform::Cpu).unwrap();
+}
+
+/// The tiny CLIP, from networks of these names, with this line of its precision.
+fn with_networks(image: &str, text: &str, precision: &str) -> Installed {
+    let installed = installed();
+    let mut manifest = manifest("tiny").replace("precision: fp32\n", precision);
+    for (tower, network, old) in
+        [("image", image, &b"an image encoder"[..]), ("text", text, &b"a text encoder"[..])]
+    {
+        let onnx = fs::read(Path::new("tests/fixtures/onnx").join(format!("{network}.onnx"))).unwrap();
+        let name = format!("{tower}.onnx");
+        manifest = manifest.replace(&file(&name, old), &file(&name, &onnx));
+        fs::write(installed.dir.join(name), onnx).unwrap();
+    }
+    fs::write(installed.dir.join("model.yaml"), manifest).unwrap();
+    installed
+}
+
+#[test]
+fn networks_are_as_precise_as_the_bundle_says() {
+    for (image, text, said) in [
+        ("image", "text", "fp32"),
+        ("image-int8", "text-int8", "int8"),
+        // One of the two makes the model int8.
+        ("image", "text-int8", "int8"),
+    ] {
+        let installed = with_networks(image, text, &format!("precision: {said}\n"));
+        installed.verify().unwrap();
+        let wrong = if said == "fp32" { "int8" } else { "fp32" };
+        let refused = with_networks(image, text, &format!("precision: {wrong}\n")).refused();
+        assert!(
+            refused.ends_with("quantise the networks") || refused.ends_with("to precision: int8"),
+            "{refused}"
+        );
+        assert!(refused.contains(&format!("model.yaml says precision {wrong}")), "{refused}");
+    }
+}
+
+#[test]
+fn a_precision_that_is_not_said_is_that_of_the_files() {
+    let precision = |image, text| Bundle::open(&with_networks(image, text, "").dir).unwrap().precision;
+    assert_eq!(precision("image", "text"), Precision::Fp32);
+    assert_eq!(precision("image", "text-int8"), Precision::Int8);
+    // What cannot be read is told when it is used.
+    let installed = installed();
+    fs::write(installed.dir.join("model.yaml"), manifest("tiny").replace("precision: fp32\n", "")).unwrap();
+    assert_eq!(Bundle::open(&installed.dir).unwrap().precision, Precision::Fp32);
+}
+
+#[test]
+fn an_npu_is_int8_whatever_the_onnx_is() {
+    let bundle = Bundle::open(&installed().dir).unwrap();
+    assert_eq!(bundle.precision_on(Platform::Cpu, Platform::Cpu), Precision::Fp32);
+    assert_eq!(bundle.precision_on(Platform::Cpu, Platform::Hailo10H), Precision::Int8);
 }

@@ -17,13 +17,16 @@ use super::{
     jobs::{Ended, Order},
     model::tell,
 };
-use crate::model::is_bundle_name;
+use crate::{
+    clip::Fit,
+    model::{Bundle, is_bundle_name},
+};
 
 /// Arguments of `hailo-clip model import`.
 #[derive(Debug, Args)]
 pub(super) struct Import {
     /// A folder as Immich and OpenCLIP (visual/model.onnx, textual/model.onnx) or Transformers
-    /// (onnx/vision_model.onnx, onnx/text_model.onnx) have it.
+    /// (onnx/vision_model.onnx, onnx/text_model.onnx) have it, or a model bundle with its model.yaml.
     #[arg(value_name = "FOLDER")]
     folder: Option<PathBuf>,
     /// Name of the model; without it, the folder's in lower case.
@@ -107,7 +110,8 @@ pub(super) async fn run(import: Import, client: &Client, console: &mut Console) 
     if files.is_empty() {
         return Err(Failure::Usage("give a folder, or --image, --text and --tokenizer, or HEFs".to_owned()));
     }
-    let mut options = import.options();
+    let mut options = import.described()?;
+    options.extend(import.options());
     loop {
         let opened = files
             .iter()
@@ -184,6 +188,39 @@ impl Import {
         let weights: Vec<_> = graphs.flat_map(|(key, path)| weights(key, path)).collect();
         files.extend(weights);
         Ok(files)
+    }
+
+    /// What the folder's own `model.yaml` says, where it is a bundle.
+    fn described(&self) -> Result<HashMap<String, String>, Failure> {
+        let Some(folder) = self.folder.as_ref().filter(|folder| folder.join("model.yaml").is_file()) else {
+            return Ok(HashMap::new());
+        };
+        let unreadable =
+            |error: io::Error| Failure::Input(format!("{}: {}", folder.display(), reason(&error)));
+        let bundle = Bundle::open(&folder.canonicalize().map_err(unreadable)?)
+            .map_err(|error| Failure::Input(error.to_string()))?;
+        let channels = |of: [f32; 3]| of.map(|value| value.to_string()).join(",");
+        let fit = match bundle.image.fit {
+            Fit::Stretch => "stretch",
+            Fit::Crop => "crop",
+            Fit::Pad => "pad",
+        };
+        let said = [
+            ("size", Some(bundle.image.size.to_string())),
+            ("fit", Some(fit.to_owned())),
+            ("mean", Some(channels(bundle.mean))),
+            ("std", Some(channels(bundle.std))),
+            ("dimension", Some(bundle.embedding_dimension.to_string())),
+            ("context_length", Some(bundle.context_length.to_string())),
+            ("pad", Some(bundle.pad_token.to_string())),
+            ("logit_scale", Some(bundle.logit_scale.to_string())),
+            ("logit_bias", bundle.logit_bias.map(|bias| bias.to_string())),
+            ("license", Some(bundle.license)),
+            ("source", bundle.source),
+            ("description", Some(bundle.description)),
+            ("alias", bundle.aliases.into_iter().next()),
+        ];
+        Ok(said.into_iter().filter_map(|(key, value)| Some((key.to_owned(), value?))).collect())
     }
 
     fn options(&self) -> HashMap<String, String> {

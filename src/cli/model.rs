@@ -148,6 +148,7 @@ struct Line<'a> {
     r#where: &'a str,
     state: &'a str,
     size: Option<u64>,
+    precision: Option<String>,
     platforms: Vec<String>,
     compatible: bool,
 }
@@ -163,16 +164,18 @@ async fn list(json: bool, client: &Client, console: &mut Console) -> Result<Exit
             state,
             compatible,
             number(&description, "size"),
+            text(&description, "precision"),
             texts(&description, "platforms"),
         ));
     }
     if json {
-        for (name, place, state, compatible, size, platforms) in &rows {
+        for (name, place, state, compatible, size, precision, platforms) in &rows {
             let line = Line {
                 name,
                 r#where: place,
                 state,
                 size: *size,
+                precision: precision.clone(),
                 platforms: platforms.clone(),
                 compatible: *compatible,
             };
@@ -181,14 +184,18 @@ async fn list(json: bool, client: &Client, console: &mut Console) -> Result<Exit
         return Ok(Exit::Success);
     }
     let width = rows.iter().map(|row| row.0.len()).max().unwrap_or(0).max(4);
-    console.print(&format!("{:width$}  {:9}  {:10}  {:>8}  RUNS ON\n", "NAME", "WHERE", "STATE", "SIZE"))?;
-    for (name, place, state, compatible, size, platforms) in rows {
+    console.print(&format!(
+        "{:width$}  {:9}  {:10}  {:>8}  {:9}  RUNS ON\n",
+        "NAME", "WHERE", "STATE", "SIZE", "PRECISION"
+    ))?;
+    for (name, place, state, compatible, size, precision, platforms) in rows {
         let size = size.map_or_else(|| "?".to_owned(), megabytes);
         let note = if compatible { "" } else { " (not on this machine)" };
         let runs_on = platforms.join(", ");
         console.print(&format!(
-            "{:width$}  {place:9}  {state:10}  {size:>8}  {}{note}\n",
+            "{:width$}  {place:9}  {state:10}  {size:>8}  {:9}  {}{note}\n",
             escape(&name),
+            escape(precision.as_deref().unwrap_or("?")),
             escape(&runs_on)
         ))?;
     }

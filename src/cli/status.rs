@@ -24,6 +24,7 @@ struct Line<'a> {
     state: &'a str,
     version: Option<&'a str>,
     model: Option<&'a str>,
+    precision: Option<&'a str>,
     backend: Option<&'a str>,
     device: Option<&'a str>,
     device_architecture: Option<&'a str>,
@@ -66,6 +67,7 @@ impl<'a> From<&'a Properties> for Line<'a> {
             state: &properties.state,
             version: said(&properties.version),
             model: said(&properties.model),
+            precision: said(&properties.precision),
             backend: said(&properties.backend),
             device: said(&properties.device),
             device_architecture: npu,
@@ -95,6 +97,7 @@ fn table(line: &Line<'_>) -> String {
     let rows = [
         ("State", Some(format!("{}{idle}", line.state))),
         ("Model", line.model.map(str::to_owned)),
+        ("Precision", line.precision.map(str::to_owned)),
         ("Backend", line.backend.map(str::to_owned)),
         ("Device", line.device.map(str::to_owned)),
         ("Firmware", line.firmware_version.map(str::to_owned)),

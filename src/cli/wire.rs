@@ -45,6 +45,7 @@ pub(super) struct Properties {
     pub(super) version: Option<String>,
     pub(super) model: Option<String>,
     pub(super) model_digest: Option<String>,
+    pub(super) precision: Option<String>,
     pub(super) backend: Option<String>,
     pub(super) device: Option<String>,
     pub(super) device_architecture: Option<String>,

@@ -47,7 +47,7 @@ struct Clip<'a> {
     device_timeout_ms: u128,
     apply_softmax: bool,
     logit_scale: OrAuto<f32>,
-    prepack_weights: bool,
+    prepack_weights: OrAuto<bool>,
 }
 
 #[derive(Serialize)]
@@ -127,7 +127,7 @@ impl<'a> From<&'a Settings> for File<'a> {
                 device_timeout_ms: clip.device_timeout.as_millis(),
                 apply_softmax: clip.apply_softmax,
                 logit_scale: clip.logit_scale.into(),
-                prepack_weights: clip.prepack_weights,
+                prepack_weights: clip.prepack_weights.into(),
             },
             text_embedding: TextEmbedding {
                 cache_enabled: text_cache.enabled,

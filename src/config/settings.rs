@@ -46,7 +46,7 @@ impl Default for Settings {
                 device_timeout: Duration::from_secs(5),
                 apply_softmax: true,
                 logit_scale: None,
-                prepack_weights: false,
+                prepack_weights: None,
             },
             text_cache: TextCache { enabled: true, max_entries: 1000, persist: true },
             performance: Performance {
@@ -104,8 +104,8 @@ pub struct Clip {
     pub apply_softmax: bool,
     /// Factor on the cosine; none: as the bundle says.
     pub logit_scale: Option<f32>,
-    /// Keep the CPU's weights in a second, faster layout.
-    pub prepack_weights: bool,
+    /// Keep the CPU's weights in a second, faster layout; none: where it pays and memory allows.
+    pub prepack_weights: Option<bool>,
 }
 
 /// `clip.backend`

@@ -126,7 +126,8 @@ fn clip(reader: &mut Reader, clip: &mut Clip) {
     #[expect(clippy::cast_possible_truncation, reason = "the range fits, and f32 is the scores' precision")]
     let logit_scale = reader.number("clip.logit_scale", &(0.01..=1000.0)).map(|scale| scale as f32);
     clip.logit_scale = logit_scale;
-    set(&mut clip.prepack_weights, value(reader.boolean("clip.prepack_weights")));
+    reader.accept_auto("clip.prepack_weights");
+    clip.prepack_weights = value(reader.boolean("clip.prepack_weights"));
 }
 
 fn text_embedding(reader: &mut Reader, cache: &mut TextCache) {

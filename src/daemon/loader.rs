@@ -52,14 +52,16 @@ fn load(
         error => unavailable(error),
     })?;
     let threads = settings.performance.inference_threads;
-    // Where the text encoder runs is settled by the last that is examined.
-    let text_platform = Cell::new(Platform::Cpu);
+    // Where the encoders run is settled by what is examined last.
+    let platforms = Cell::new((Platform::Cpu, Platform::Cpu));
     let examine = |image, text| {
-        text_platform.set(text);
+        platforms.set((image, text));
         examine(&bundle, image, text, trials)
     };
     let opened = backend::open(&bundle, clip, threads, host, &examine)?;
     trials.record();
+    let (image_platform, text_platform) = platforms.get();
+    let precision = bundle.precision_on(image_platform, text_platform).to_string();
     // Not before: a device that is missing is tried again and again.
     warn_of_other_expectations(settings, &bundle);
     let json = fs::read(&bundle.tokenizer.path).map_err(|error| {
@@ -71,7 +73,7 @@ fn load(
     let platform = platform_of(opened.backend.description());
     let digest = platform.map_or_else(String::new, |platform| bundle.digest(platform, fit));
     Ok(LoadedModel {
-        text_digest: Some(bundle.text_digest(text_platform.get())),
+        text_digest: Some(bundle.text_digest(text_platform)),
         info: ModelInfo {
             digest,
             name: bundle.name,
@@ -79,7 +81,7 @@ fn load(
             embedding_dimension: bundle.embedding_dimension,
             image_size: bundle.image.size,
             logit_scale: clip.logit_scale.unwrap_or(bundle.logit_scale),
-            precision: bundle.precision,
+            precision,
         },
         image: ImageSpec { fit, ..bundle.image },
         tokenizer,

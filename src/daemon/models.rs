@@ -201,7 +201,7 @@ fn describe_bundle(bundle: &Bundle, place: ModelPlace) -> ModelDescription {
     let mut texts = vec![
         ("description", bundle.description.clone()),
         ("license", bundle.license.clone()),
-        ("precision", bundle.precision.clone()),
+        ("precision", bundle.precision.to_string()),
     ];
     texts.extend(bundle.source.clone().map(|source| ("source", source)));
     let files: Vec<_> = bundle
@@ -229,6 +229,7 @@ fn describe_entry(entry: &CatalogEntry, here: &[Platform]) -> ModelDescription {
         ("description", entry.description().to_owned()),
         ("license", entry.license().to_owned()),
         ("source", entry.source().to_owned()),
+        ("precision", entry.precision().to_string()),
     ];
     texts.extend(entry.incomplete().map(|reason| ("incomplete", reason.to_owned())));
     let mut numbers = vec![

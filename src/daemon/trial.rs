@@ -219,7 +219,7 @@ fn open(folder: &Path, towers: &[TowerKind]) -> Result<(), BackendError> {
     let unavailable = |error: &dyn std::fmt::Display| BackendError::Unavailable(error.to_string());
     let bundle = Bundle::open(folder).map_err(|error| unavailable(&error))?;
     confine(networks(&bundle, towers).map(|artefact| artefact.size).sum())?;
-    backend::try_on_cpu(&bundle, towers, CpuOptions { threads: Some(1), prepack_weights: false })
+    backend::try_on_cpu(&bundle, towers, CpuOptions { threads: Some(1), prepack_weights: Some(false) })
 }
 
 /// Limits this process to what opening files of so many bytes may take.

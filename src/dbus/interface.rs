@@ -228,6 +228,13 @@ impl Clip1 {
         self.status().model_digest
     }
 
+    /// Numeric precision of the model where it runs: fp32, fp16 or int8; empty while no model is loaded. An encoder
+    /// on a Hailo NPU is int8.
+    #[zbus(property)]
+    fn precision(&self) -> String {
+        self.status().precision
+    }
+
     /// cpu or hailo; empty while no model is loaded.
     #[zbus(property)]
     fn backend(&self) -> &'static str {

@@ -15,6 +15,7 @@ pub(super) struct StatusProperties {
     pub(super) state: &'static str,
     pub(super) model: String,
     pub(super) model_digest: String,
+    pub(super) precision: String,
     pub(super) backend: &'static str,
     pub(super) device: String,
     pub(super) architecture: String,
@@ -36,6 +37,7 @@ impl From<&Status> for StatusProperties {
             state: status.state.as_str(),
             model: status.model.clone(),
             model_digest: loaded.map_or_else(String::new, |model| model.digest.clone()),
+            precision: loaded.map_or_else(String::new, |model| model.precision.clone()),
             backend: backend.map_or("", |backend| backend.kind.as_str()),
             device: backend.map_or_else(String::new, |backend| backend.device.clone()),
             architecture: npu.map_or_else(String::new, |npu| npu.architecture.clone()),
@@ -69,6 +71,7 @@ impl StatusProperties {
             ("State", self.state.into()),
             ("Model", self.model.as_str().into()),
             ("ModelDigest", self.model_digest.as_str().into()),
+            ("Precision", self.precision.as_str().into()),
             ("Backend", self.backend.into()),
             ("Device", self.device.as_str().into()),
             ("DeviceArchitecture", self.architecture.as_str().into()),
@@ -160,7 +163,7 @@ mod tests {
 
         let mut changed: Vec<_> = ready.changes_since(&loading).into_keys().collect();
         changed.sort_unstable();
-        assert_eq!(changed, ["EmbeddingDimension", "ImageSize", "LogitScale", "ModelDigest", "State"]);
+        assert_eq!(changed, ["EmbeddingDimension", "ImageSize", "LogitScale", "ModelDigest", "Precision", "State"]);
     }
 
     #[test]

@@ -41,6 +41,7 @@ pub(crate) struct Properties {
     pub(crate) state: Option<String>,
     pub(crate) version: Option<String>,
     pub(crate) model: Option<String>,
+    pub(crate) precision: Option<String>,
     pub(crate) backend: Option<String>,
     pub(crate) device: Option<String>,
     pub(crate) device_architecture: Option<String>,

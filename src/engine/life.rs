@@ -193,6 +193,7 @@ impl Engine {
         )));
         info!(
             model = &*model.name,
+            precision = model.info.precision,
             backend = %model.description.kind,
             device = model.description.device,
             milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),

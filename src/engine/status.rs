@@ -95,7 +95,7 @@ pub struct ModelInfo {
     pub image_size: u32,
     /// Factor on the cosine, already exponentiated.
     pub logit_scale: f32,
-    /// Numeric precision of the weights.
+    /// Numeric precision of the weights where they run: `fp32`, `fp16` or `int8`.
     pub precision: String,
     /// Stands for all that decides the embeddings: those under the same one can be compared. Empty if not known.
     pub digest: String,

@@ -23,6 +23,8 @@ pub(super) struct Health {
     service: &'static str,
     model_loaded: bool,
     model: String,
+    /// `fp32`, `fp16` or `int8`; `null` while no model is loaded.
+    precision: Option<String>,
     runtime_mode: &'static str,
     backend: Option<&'static str>,
     /// The NPU, where one is in use.
@@ -93,6 +95,7 @@ pub(super) async fn health(State(facade): State<Facade>) -> Response {
         status,
         service: "hailo-clip",
         model_loaded: loaded.is_some(),
+        precision: loaded.as_ref().map(|loaded| loaded.precision.clone()),
         model: loaded.map_or(model, |loaded| loaded.name),
         runtime_mode: if state == engine::State::Degraded { "degraded" } else { "real" },
         backend: backend.as_ref().map(|backend| backend.kind.as_str()),

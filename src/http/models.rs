@@ -46,6 +46,10 @@ pub(super) struct Model {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
     dimension: Option<usize>,
+    /// `fp32`, `fp16` or `int8`; absent if the model's description cannot be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    precision: Option<String>,
 }
 
 /// Lists the models.
@@ -90,12 +94,15 @@ fn read(folders: &[PathBuf], loaded: Option<ModelInfo>) -> Vec<Model> {
         .into_iter()
         .filter(|name| loaded.as_ref().is_none_or(|loaded| loaded.name != *name))
         .map(|name| match Bundle::find(&name, folders) {
-            Ok(bundle) => Model::new(
-                name,
-                bundle.aliases,
-                Some(bundle.embedding_dimension),
-                bundle.tokenizer.path.parent(),
-            ),
+            Ok(bundle) => Model {
+                precision: Some(bundle.precision.to_string()),
+                ..Model::new(
+                    name,
+                    bundle.aliases,
+                    Some(bundle.embedding_dimension),
+                    bundle.tokenizer.path.parent(),
+                )
+            },
             Err(_) => Model::new(name, Vec::new(), None, None),
         })
         .collect();
@@ -103,7 +110,11 @@ fn read(folders: &[PathBuf], loaded: Option<ModelInfo>) -> Vec<Model> {
         let bundle = Bundle::find(&loaded.name, folders).ok();
         let folder = bundle.as_ref().and_then(|bundle| bundle.tokenizer.path.parent());
         let dimension = Some(loaded.embedding_dimension);
-        models.push(Model { loaded: true, ..Model::new(loaded.name, loaded.aliases, dimension, folder) });
+        models.push(Model {
+            loaded: true,
+            precision: Some(loaded.precision),
+            ..Model::new(loaded.name, loaded.aliases, dimension, folder)
+        });
     }
     models.sort_by(|a, b| a.id.cmp(&b.id));
     models
@@ -121,6 +132,7 @@ impl Model {
             loaded: false,
             aliases,
             dimension,
+            precision: None,
         }
     }
 }

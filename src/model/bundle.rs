@@ -6,12 +6,12 @@ use std::{
     str::FromStr,
 };
 
-use super::{BundleError, manifest, search};
+use super::{BundleError, Precision, manifest, onnx, search};
 use crate::{clip::ImageSpec, yaml};
 
 /// A model bundle whose `model.yaml` is in order.
 ///
-/// Its other files are not touched before [`Bundle::verify`].
+/// Its other files are not touched before [`Bundle::verify`], unless `model.yaml` leaves the precision to them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Bundle {
     /// Name, equal to the folder's.
@@ -22,8 +22,9 @@ pub struct Bundle {
     pub license: String,
     /// Where it came from, an address or a sentence.
     pub source: Option<String>,
-    /// Numeric precision of the weights, such as `fp32`.
-    pub precision: String,
+    /// Of the ONNX encoders, or of the coarser of the two: what `model.yaml` says, else what the files are.
+    /// Without ONNX it is that of HEFs.
+    pub precision: Precision,
     /// Names of the same vectors elsewhere, such as `ViT-B-32__openai`.
     pub aliases: Vec<String>,
     /// Components of an embedding.
@@ -145,7 +146,28 @@ impl fmt::Display for Platform {
     }
 }
 
+impl Tower {
+    /// What the file of its ONNX is; `None` without one, or if that cannot be read, which [`Bundle::verify`] tells.
+    pub(super) fn precision(&self) -> Option<Precision> {
+        onnx::check(&self.cpu.as_ref()?.onnx.path).ok()
+    }
+}
+
+/// The precision of a bundle with these encoders, if `model.yaml` says this of its ONNX or nothing.
+pub(super) fn precision_of(said: Option<Precision>, image: &Tower, text: &Tower) -> Precision {
+    if image.cpu.is_none() && text.cpu.is_none() {
+        return Precision::Int8;
+    }
+    said.or_else(|| image.precision().max(text.precision())).unwrap_or(Precision::Fp32)
+}
+
 impl Bundle {
+    /// The precision that its embeddings have when the encoders run on these platforms: of the coarser one.
+    #[must_use]
+    pub fn precision_on(&self, image: Platform, text: Platform) -> Precision {
+        if (image, text) == (Platform::Cpu, Platform::Cpu) { self.precision } else { Precision::Int8 }
+    }
+
     /// Reads the bundle `name` from the first of `search_dirs` that has it.
     ///
     /// # Errors

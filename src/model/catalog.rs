@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_saphyr::DuplicateKeyPolicy;
 
 use super::{
-    ChangeError, Platform,
+    ChangeError, Platform, Precision,
     manifest::{self, File, Hef, Image, Manifest, Onnx, Text, TowerFiles, Towers},
     search::is_bundle_name,
 };
@@ -64,7 +64,7 @@ struct Entry {
     source: String,
     /// Why it cannot be pulled, though its place in the catalogue is of use.
     incomplete: Option<String>,
-    precision: String,
+    precision: Precision,
     #[serde(default)]
     aliases: Vec<String>,
     embedding_dimension: usize,
@@ -184,6 +184,16 @@ impl CatalogEntry {
         &self.entry.source
     }
 
+    /// Of its ONNX; that of HEFs without one.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        let towers = &self.entry.towers;
+        if towers.image.cpu.is_none() && towers.text.cpu.is_none() {
+            return Precision::Int8;
+        }
+        self.entry.precision
+    }
+
     /// Components of an embedding.
     #[must_use]
     pub fn embedding_dimension(&self) -> usize {
@@ -283,7 +293,7 @@ impl CatalogEntry {
             description: self.entry.description.clone(),
             license: self.entry.license.clone(),
             source: Some(self.entry.source.clone()),
-            precision: self.entry.precision.clone(),
+            precision: Some(self.entry.precision),
             aliases: self.entry.aliases.clone(),
             embedding_dimension: self.entry.embedding_dimension,
             image: self.entry.image.clone(),

@@ -4,7 +4,7 @@ use std::fmt;
 
 use thiserror::Error;
 
-use super::Platform;
+use super::{Platform, Precision};
 
 /// Why a bundle cannot be used, and what to do. The text is for people and names no folder.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
@@ -42,6 +42,25 @@ pub enum BundleError {
         tower: TowerKind,
         /// The hardware.
         platform: Platform,
+    },
+    /// The networks are coarser than `model.yaml` says.
+    #[error(
+        "model {name}: model.yaml says precision {said}, but its ONNX is quantised; correct it to precision: int8"
+    )]
+    Quantised {
+        /// The bundle.
+        name: String,
+        /// What `model.yaml` says.
+        said: Precision,
+    },
+    /// The networks are finer than `model.yaml` says.
+    #[error(
+        "model {name}: model.yaml says precision int8, but its ONNX has no quantised operator; correct it to \
+         precision: fp32, or quantise the networks"
+    )]
+    NotQuantised {
+        /// The bundle.
+        name: String,
     },
     /// A file is not there.
     #[error("model {name}: {file} is missing; reinstall the model")]

@@ -16,11 +16,12 @@ use serde::{Deserialize, Serialize};
 use serde_saphyr::DuplicateKeyPolicy;
 
 use super::{
-    Bundle, ChangeError, Platform, Staged, Staging, Store, Watch,
+    Bundle, ChangeError, Platform, Precision, Staged, Staging, Store, Watch,
     copy::copy_and_hash,
     description::Told,
     fetch::hex,
     manifest::{self, File, Hef, Image, Manifest, Onnx, Text, TowerFiles, Towers},
+    onnx,
 };
 use crate::yaml;
 
@@ -169,6 +170,12 @@ impl Making<'_> {
         let size = told.image_size()?;
         let shapes = inspect(self.dir, size)?;
         let mut notes = Vec::new();
+        let precision = self.precision(told)?;
+        if precision == Precision::Int8 {
+            notes.push(
+                "its networks are int8: its embeddings differ a little from the fp32 model's".to_owned(),
+            );
+        }
         let size = shapes
             .image_size
             .or(size)
@@ -198,7 +205,7 @@ impl Making<'_> {
             description: told.text("description").unwrap_or_else(|| "Imported.".to_owned()),
             license: told.text("license").unwrap_or_else(|| "unknown".to_owned()),
             source: told.text("source"),
-            precision: told.text("precision").unwrap_or_else(|| "fp32".to_owned()),
+            precision: Some(precision),
             aliases: told.text("alias").into_iter().collect(),
             embedding_dimension: dimension
                 .ok_or_else(|| missing("dimension", "how many components an embedding has"))?,
@@ -217,6 +224,18 @@ impl Making<'_> {
             },
         };
         Ok((manifest, notes))
+    }
+
+    /// Of the coarser network, as the files are; what is told must agree.
+    fn precision(&self, told: &Told<'_>) -> Result<Precision, ChangeError> {
+        let of = |file| onnx::check(&self.dir.join(file));
+        let found = of("image.onnx")?.max(of("text.onnx")?);
+        match told.text("precision") {
+            Some(said) if said != found.as_str() => {
+                Err(unsuitable(&format!("the networks are {found}, not {said:?}; leave the precision out")))
+            }
+            _ => Ok(found),
+        }
     }
 
     fn add_hefs(&self, manifest: &mut Manifest) -> Result<(), ChangeError> {

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_saphyr::DuplicateKeyPolicy;
 
 use super::{
-    Artefact, Bundle, BundleError, HefEncoder, OnnxEncoder, Tower, TowerKind, search::is_bundle_name,
+    Artefact, Bundle, BundleError, HefEncoder, OnnxEncoder, Precision, Tower, TowerKind,
+    bundle::precision_of, search::is_bundle_name,
 };
 use crate::{
     clip::{Fit, ImageSpec},
@@ -28,7 +29,8 @@ pub(super) struct Manifest {
     pub(super) license: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) source: Option<String>,
-    pub(super) precision: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) precision: Option<Precision>,
     #[serde(default)]
     pub(super) aliases: Vec<String>,
     pub(super) embedding_dimension: usize,
@@ -149,12 +151,14 @@ impl Manifest {
         if let Some(bias) = self.logit_bias {
             in_range("logit_bias", bias, -1000.0..=1000.0)?;
         }
+        let image_tower = self.towers.image.into_tower(TowerKind::Image, dir)?;
+        let text_tower = self.towers.text.into_tower(TowerKind::Text, dir)?;
         Ok(Bundle {
             name: self.name,
             description: self.description,
             license: self.license,
             source: self.source,
-            precision: self.precision,
+            precision: precision_of(self.precision, &image_tower, &text_tower),
             aliases: self.aliases,
             embedding_dimension: self.embedding_dimension,
             image: ImageSpec { size: self.image.size, fit: self.image.fit.into() },
@@ -165,8 +169,8 @@ impl Manifest {
             tokenizer: self.text.tokenizer.into_artefact(dir)?,
             logit_scale: self.logit_scale,
             logit_bias: self.logit_bias,
-            image_tower: self.towers.image.into_tower(TowerKind::Image, dir)?,
-            text_tower: self.towers.text.into_tower(TowerKind::Text, dir)?,
+            image_tower,
+            text_tower,
         })
     }
 }

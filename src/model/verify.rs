@@ -8,7 +8,9 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
-use super::{Artefact, Bundle, BundleError, ChangeError, Platform, TowerKind, Watch, bundle::Tower};
+use super::{
+    Artefact, Bundle, BundleError, ChangeError, Platform, Precision, TowerKind, Watch, bundle::Tower,
+};
 
 /// Bytes that are read and hashed at a time.
 pub(super) const CHUNK: usize = 1 << 20;
@@ -19,8 +21,8 @@ impl Bundle {
     /// Reads all of them, in constant memory; other artefacts of the bundle need not even be there.
     ///
     /// # Errors
-    /// The first file that is missing, truncated or altered, an encoder that the bundle lacks, or weights
-    /// that `model.yaml` does not list.
+    /// The first file that is missing, truncated or altered, an encoder that the bundle lacks, weights
+    /// that `model.yaml` does not list, or ONNX of another precision than it says.
     pub fn verify(&self, image: Platform, text: Platform) -> Result<(), BundleError> {
         let mut artefacts = vec![&self.tokenizer];
         for (tower, kind, platform) in
@@ -38,7 +40,9 @@ impl Bundle {
         for artefact in &artefacts {
             self.check_file(artefact)?;
         }
-        artefacts.into_iter().try_for_each(|artefact| self.check_content(artefact))
+        artefacts.into_iter().try_for_each(|artefact| self.check_content(artefact))?;
+        let on_cpu = |tower, platform| (platform == Platform::Cpu).then_some(tower);
+        self.check_precision(on_cpu(&self.image_tower, image), on_cpu(&self.text_tower, text))
     }
 
     /// Checks every file of the bundle, for whatever hardware, by size and SHA-256.
@@ -61,7 +65,7 @@ impl Bundle {
             }
             done += artefact.size;
         }
-        Ok(())
+        Ok(self.check_precision(Some(&self.image_tower), Some(&self.text_tower))?)
     }
 
     /// All files of the bundle but `model.yaml`, each once.
@@ -145,6 +149,24 @@ impl Bundle {
                 let (name, file) = (self.name.clone(), name.to_string_lossy().into_owned());
                 return Err(BundleError::Unlisted { name, file });
             }
+        }
+        Ok(())
+    }
+
+    /// Whether these networks are what `model.yaml` says of the bundle's: vectors of int8 must not pass for those
+    /// of fp32, nor the other way round. One quantised encoder of the two makes a model int8.
+    fn check_precision(&self, image: Option<&Tower>, text: Option<&Tower>) -> Result<(), BundleError> {
+        let precision = |tower: Option<&Tower>| tower.and_then(Tower::precision);
+        let (image, text) = (precision(image), precision(text));
+        let all = [image, text].iter().flatten().count()
+            == [&self.image_tower, &self.text_tower].iter().filter(|tower| tower.cpu.is_some()).count();
+        let quantised = image.max(text) == Some(Precision::Int8);
+        let said = self.precision == Precision::Int8;
+        if quantised && !said {
+            return Err(BundleError::Quantised { name: self.name.clone(), said: self.precision });
+        }
+        if said && !quantised && all && image.max(text).is_some() {
+            return Err(BundleError::NotQuantised { name: self.name.clone() });
         }
         Ok(())
     }

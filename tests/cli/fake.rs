@@ -267,6 +267,11 @@ impl Service {
     }
 
     #[zbus(property)]
+    fn precision(&self) -> &str {
+        "int8"
+    }
+
+    #[zbus(property)]
     fn embedding_dimension(&self) -> u32 {
         3
     }

@@ -181,6 +181,7 @@ fn status_is_a_table() {
         out,
         "State       ready\n\
          Model       fake\n\
+         Precision   int8\n\
          Backend     cpu\n\
          Dimension   3\n\
          Image size  224 × 224\n\
@@ -198,7 +199,7 @@ fn status_as_json_and_its_exit_code() {
     assert_eq!(
         status,
         serde_json::json!({
-            "state": "failed", "version": "1.2.3", "model": "fake", "backend": "cpu", "device": null,
+            "state": "failed", "version": "1.2.3", "model": "fake", "precision": "int8", "backend": "cpu", "device": null,
             "device_architecture": null, "firmware_version": null, "library_version": null,
             "driver_version": null, "device_temperature": null, "device_throttled": null, "embedding_dimension": 3, "image_size": 224, "idle": null, "queue_depth": 1, "max_queue_size": 8,
             "last_error": "model.onnx is damaged",

@@ -60,7 +60,7 @@ async fn health_says_healthy_once_the_model_is_loaded() {
         healthy.body,
         json!({
             "status": "healthy", "service": "hailo-clip", "model_loaded": true, "model": "demo",
-            "runtime_mode": "real", "backend": "cpu", "version": env!("CARGO_PKG_VERSION"),
+            "precision": "fp32", "runtime_mode": "real", "backend": "cpu", "version": env!("CARGO_PKG_VERSION"),
             "uptime_s": uptime, "idle": false, "device_name": "a colour encoder", "queue_depth": 0,
             "max_queue_size": 64, "max_body_bytes": 16 << 20, "max_image_pixels": 64_000_000,
         })

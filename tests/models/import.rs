@@ -7,6 +7,7 @@ use std::{
     process::Stdio,
 };
 
+use hailo_clip::model::{Bundle, Tower};
 use nix::pty::openpty;
 
 use crate::{
@@ -64,6 +65,31 @@ async fn a_folder_as_immich_has_it_becomes_a_model() {
 
     let said = failure(&run(&daemon, &["model", "import", path(&immich)]), 4);
     assert!(said.contains("is installed already"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bundle_says_everything_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    let daemon = daemon(&state);
+    let _polkit = Polkit::start(&daemon.bus.address).await;
+    success(&run(&daemon, &["model", "import", "--name", "again", path(&models().join("demo"))]));
+    let read = |dir: &Path| Bundle::open(dir).unwrap();
+    let (demo, again) = (read(&models().join("demo")), read(&state.join("models/again")));
+    assert_eq!(
+        Bundle {
+            tokenizer: demo.tokenizer.clone(),
+            image_tower: Tower::default(),
+            text_tower: Tower::default(),
+            ..again
+        },
+        Bundle {
+            name: "again".to_owned(),
+            image_tower: Tower::default(),
+            text_tower: Tower::default(),
+            ..demo
+        }
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -138,6 +164,12 @@ async fn files_that_are_no_model_are_told_and_nothing_stays() {
         assert!(said.contains(reason), "{image}: {said}");
         assert!(!state.join("models/mine").exists() && !state.join("models/.import/mine").exists());
     }
+    assert_eq!(state_of(&daemon, "mine").unwrap()["precision"], "fp32");
+    success(&run(&daemon, &["model", "remove", "mine"]));
+    let said = success(&import(&fixtures().join("image-int8.onnx"), &[]));
+    assert!(said.contains("its networks are int8"), "{said}");
+    assert_eq!(state_of(&daemon, "mine").unwrap()["precision"], "int8");
+    success(&run(&daemon, &["model", "verify", "mine"]));
     assert!(
         failure(&run(&daemon, &["model", "import", "--name", "x", "--image", "/nowhere"]), 1)
             .contains("/nowhere")

@@ -87,17 +87,16 @@ class Bundle:
 
     def __init__(self, folder):
         import onnxruntime
+        import yaml
         from tokenizers import Tokenizer
 
-        text = (folder / "model.yaml").read_text(encoding="utf-8")
-        for name, size, digest in re.findall(r"\{file: ([^,]+), size: (\d+), sha256: (\w+)\}", text):
-            content = (folder / name).read_bytes()
-            if len(content) != int(size) or hashlib.sha256(content).hexdigest() != digest:
-                sys.exit(f"{name} is not the file that model.yaml describes; run export.py again")
-        self.mean, self.std = (
-            numpy.array(json.loads(re.search(rf"{k}: (\[.*\])", text)[1]), numpy.float32) for k in ("mean", "std")
-        )
-        self.logit_scale = float(re.search(r"logit_scale: ([\d.]+)", text)[1])
+        manifest = yaml.safe_load((folder / "model.yaml").read_text(encoding="utf-8"))
+        for file in (manifest["text"]["tokenizer"], *(tower["cpu"] for tower in manifest["towers"].values())):
+            content = (folder / file["file"]).read_bytes()
+            if len(content) != file["size"] or hashlib.sha256(content).hexdigest() != file["sha256"]:
+                sys.exit(f"{file['file']} is not the file that model.yaml describes; run export.py again")
+        self.mean, self.std = (numpy.array(manifest["image"][k], numpy.float32) for k in ("mean", "std"))
+        self.logit_scale = manifest["logit_scale"]
         self.tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         self.tokenizer.enable_truncation(77)
         self.tokenizer.enable_padding(pad_id=0)

@@ -15,10 +15,10 @@ use rten::{
 };
 use rten_tensor::Layout;
 
-use super::framing;
 use crate::{
     backend::BackendError,
     clip::{Embedding, EmbeddingError},
+    model::onnx,
 };
 
 /// Larger fixed batches are not what anybody exports for serving, and would waste the memory.
@@ -83,7 +83,7 @@ impl Network {
         prepack: bool,
         pool: Arc<ThreadPool>,
     ) -> Result<Self, BackendError> {
-        framing::check(path).map_err(|error| {
+        onnx::check(path).map_err(|error| {
             BackendError::Unavailable(match error.kind() {
                 ErrorKind::InvalidData | ErrorKind::UnexpectedEof => damaged(role),
                 _ => unreadable(role),

@@ -51,7 +51,7 @@ fn files(machine: &Machine) -> Outcome {
     let (image, text) = (tower(&bundle.image_tower), tower(&bundle.text_tower));
     match bundle.verify(image, text) {
         Ok(()) => Outcome::ok(format!("the files of model {name} are whole"))
-            .seen(format!("pictures on {image}, texts on {text}")),
+            .seen(format!("pictures on {image}, texts on {text}, {}", bundle.precision_on(image, text))),
         Err(BundleError::Unreadable { .. }) if !machine.privileged => {
             Outcome::needs_root(format!("the files of model {name} can be read by others alone"))
         }

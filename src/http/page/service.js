@@ -62,7 +62,7 @@ function showHealth(health, milliseconds) {
   const state = degraded ? "degraded" : health.status;
   if (state === "starting") service.waiting = true;
   showState(state, { healthy: "ready", starting: "loading", unhealthy: "failed" }[state] ?? state);
-  $("model").textContent = health.model_loaded ? health.model : `${health.model} (not loaded)`;
+  $("model").textContent = health.model_loaded ? `${health.model}, ${health.precision}` : `${health.model} (not loaded)`;
   $("device").textContent = health.device_name ?? "–";
   const temperature = health.device?.temperature_c;
   $("temperature").textContent = temperature == null ? "no sensor" : `${temperature.toFixed(0)} °C${health.device.throttled ? ", throttled" : ""}`;
