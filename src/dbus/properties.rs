@@ -163,7 +163,10 @@ mod tests {
 
         let mut changed: Vec<_> = ready.changes_since(&loading).into_keys().collect();
         changed.sort_unstable();
-        assert_eq!(changed, ["EmbeddingDimension", "ImageSize", "LogitScale", "ModelDigest", "Precision", "State"]);
+        assert_eq!(
+            changed,
+            ["EmbeddingDimension", "ImageSize", "LogitScale", "ModelDigest", "Precision", "State"]
+        );
     }
 
     #[test]
