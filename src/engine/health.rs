@@ -18,14 +18,19 @@ pub(super) async fn sample(shared: Weak<Shared>) {
     let mut throttled = false;
     loop {
         let Some(device) = shared.upgrade().map(|shared| shared.device.clone()) else { return };
-        let read = tokio::task::spawn_blocking(move || device.installed()?.health());
-        let health = read.await.ok().flatten();
+        let read = tokio::task::spawn_blocking(move || {
+            let installed = device.installed();
+            let health = installed.as_ref().and_then(|installed| installed.health());
+            (health, installed.is_none_or(|installed| installed.model.description.npu.is_some()))
+        });
+        let (health, senses) = read.await.unwrap_or((None, true));
         let Some(shared_now) = shared.upgrade() else { return };
         report_throttling(&mut throttled, health);
         shared_now.health.send_replace(health);
         drop(shared_now);
-        // Without sensors there is nothing to ask until something else is installed.
-        let interval = health.map_or(Duration::MAX, |_| INTERVAL);
+        // Without sensors there is nothing to ask until something else is installed. An NPU that says nothing has
+        // them all the same, and what was announced may not be installed yet.
+        let interval = if senses { INTERVAL } else { Duration::MAX };
         if let Ok(Err(_)) = tokio::time::timeout(interval, status.changed()).await {
             return;
         }

@@ -1,11 +1,18 @@
 //! An NPU that takes several batches, is lost, and comes back.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use hailo_clip::{
-    backend::{BackendKind, Concurrency, Pipeline},
+    backend::{Backend, BackendError, BackendKind, Concurrency, Description, Health, Npu, Pipeline},
+    clip::{Embedding, Pixels, Tokens},
     config::BackendChoice,
-    engine::{Engine, EngineError, State},
+    engine::{Engine, EngineError, Loader, State},
 };
 
 use crate::held::*;
@@ -208,4 +215,60 @@ async fn a_device_that_another_program_took_while_idle_is_replaced_by_the_cpu() 
     control.say(Verdict::Encode);
     assert_eq!(engine.embed_image(picture([1, 1, 1]), None).await.unwrap().backend, BackendKind::Cpu);
     assert_eq!(engine.status().borrow().state, State::Degraded);
+}
+
+/// An encoder on an NPU whose sensors say nothing when they are first asked.
+struct Shy {
+    encoder: Box<dyn Backend>,
+    description: Description,
+    asked: AtomicUsize,
+}
+
+impl Backend for Shy {
+    fn description(&self) -> &Description {
+        &self.description
+    }
+
+    fn concurrency(&self) -> Concurrency {
+        self.encoder.concurrency()
+    }
+
+    fn embed_images(&self, batch: &[&Pixels]) -> Result<Vec<Embedding>, BackendError> {
+        self.encoder.embed_images(batch)
+    }
+
+    fn embed_texts(&self, batch: &[&Tokens]) -> Result<Vec<Embedding>, BackendError> {
+        self.encoder.embed_texts(batch)
+    }
+
+    fn health(&self) -> Option<Health> {
+        let asked = self.asked.fetch_add(1, Ordering::SeqCst);
+        (asked > 0).then_some(Health { temperature: Some(41.0), throttled: None })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sensors_that_say_nothing_at_first_are_asked_again() {
+    let (load, _control) = loader_on(with_npu(TWO_DEEP));
+    let npu = Npu {
+        architecture: "Hailo-8".into(),
+        firmware: "4.23.0".into(),
+        library: "4.23.0".into(),
+        driver: None,
+    };
+    let loader: Loader = Arc::new(move |settings| {
+        let mut loaded = load(settings)?;
+        let description = Description { npu: Some(npu.clone()), ..loaded.backend.description().clone() };
+        loaded.backend = Box::new(Shy { encoder: loaded.backend, description, asked: AtomicUsize::new(0) });
+        Ok(loaded)
+    });
+    let engine = Engine::start(settings(|_| {}), loader).unwrap();
+    engine.load().await.unwrap();
+    let told = tokio::time::timeout(Duration::from_secs(20), async {
+        while engine.health().is_none() {
+            tokio::task::yield_now().await;
+        }
+    });
+    told.await.expect("the sensors are asked again");
+    assert_eq!(engine.health().unwrap().temperature, Some(41.0));
 }

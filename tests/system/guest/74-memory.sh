@@ -25,7 +25,7 @@ if [[ -r /proc/pressure/memory ]] && limits_work; then
     # Wants more than it may have, so it waits for memory and does nothing else.
     systemd-run --quiet --unit=greedy -p MemoryHigh=8M python3 -c 'x = []
 while True: x.append(bytearray(1 << 20))'
-    waits() { awk '$1 == "some" { sub("avg60=", "", $3); exit !($3 >= 12) }' /proc/pressure/memory; }
+    waits() { awk '$1 == "some" { sub("avg60=", "", $3); exit !($3 + 0 >= 12) }' /proc/pressure/memory; }
     pressed() { eventually waits && of_memory 'waited for memory: something [1-9][0-9]'; }
     check "programs wait for memory" pressed
     systemctl kill --signal=KILL greedy.service
