@@ -47,8 +47,10 @@ impl Bus {
 
     /// `hailo-clip` with this bus, to be run in the bus's folder.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_hailo-clip"));
+        // Tests that run in the background of a script inherit that interrupts are ignored.
+        let mut command = Command::new("env");
         command
+            .args(["--default-signal=INT", env!("CARGO_BIN_EXE_hailo-clip")])
             .args(arguments)
             .env("HAILO_CLIP_BUS", &self.address)
             .env_remove("NO_COLOR")
