@@ -1,6 +1,9 @@
 //! What the device's sensors say, asked from time to time so that nobody waits for the device.
 
-use std::{sync::Weak, time::Duration};
+use std::{
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use tracing::{info, warn};
 
@@ -12,7 +15,9 @@ const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Samples as long as the engine lives: at intervals, and when something else is installed.
 pub(super) async fn sample(shared: Weak<Shared>) {
-    let Some(mut status) = shared.upgrade().map(|shared| shared.status.subscribe()) else {
+    let Some((mut status, installed)) =
+        shared.upgrade().map(|shared| (shared.status.subscribe(), Arc::clone(&shared.installed)))
+    else {
         return;
     };
     let mut throttled = false;
@@ -28,11 +33,13 @@ pub(super) async fn sample(shared: Weak<Shared>) {
         report_throttling(&mut throttled, health);
         shared_now.health.send_replace(health);
         drop(shared_now);
-        // Without sensors there is nothing to ask until something else is installed. An NPU that says nothing has
-        // them all the same, and what was announced may not be installed yet.
+        // Without sensors there is nothing to ask until something else is installed.
         let interval = if senses { INTERVAL } else { Duration::MAX };
-        if let Ok(Err(_)) = tokio::time::timeout(interval, status.changed()).await {
-            return;
+        tokio::select! {
+            () = tokio::time::sleep(interval) => {}
+            // It was announced before.
+            () = installed.notified() => {}
+            changed = status.changed() => if changed.is_err() { return },
         }
     }
 }

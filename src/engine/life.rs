@@ -53,6 +53,7 @@ impl Engine {
             device_threads: std::sync::Mutex::new(0),
             status: watch::Sender::new(status),
             health: watch::Sender::new(None),
+            installed: Arc::default(),
             recovery: watch::Sender::new(Recovery::Idle),
             statistics: Arc::new(Statistics::new()),
             texts: kept_texts::KeptTexts::default(),
@@ -191,6 +192,7 @@ impl Engine {
                 }
             }),
         )));
+        self.shared.installed.notify_one();
         info!(
             model = &*model.name,
             precision = model.info.precision,

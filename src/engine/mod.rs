@@ -72,6 +72,8 @@ struct Shared {
     status: watch::Sender<Status>,
     /// The last reading of the device's sensors.
     health: watch::Sender<Option<Health>>,
+    /// Something was installed on the device.
+    installed: Arc<tokio::sync::Notify>,
     recovery: watch::Sender<Recovery>,
     statistics: Arc<Statistics>,
     texts: KeptTexts,
