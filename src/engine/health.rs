@@ -26,14 +26,14 @@ pub(super) async fn sample(shared: Weak<Shared>) {
         let read = tokio::task::spawn_blocking(move || {
             let installed = device.installed();
             let health = installed.as_ref().and_then(|installed| installed.health());
-            (health, installed.is_none_or(|installed| installed.model.description.npu.is_some()))
+            (health, installed.is_some_and(|installed| installed.model.description.npu.is_some()))
         });
         let (health, senses) = read.await.unwrap_or((None, true));
         let Some(shared_now) = shared.upgrade() else { return };
         report_throttling(&mut throttled, health);
         shared_now.health.send_replace(health);
         drop(shared_now);
-        // Without sensors there is nothing to ask until something else is installed.
+        // Without sensors, or with nothing installed, there is nothing to ask until something is.
         let interval = if senses { INTERVAL } else { Duration::MAX };
         tokio::select! {
             () = tokio::time::sleep(interval) => {}
