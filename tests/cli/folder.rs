@@ -19,6 +19,15 @@ fn embed(fake: &Fake) -> String {
     finished.err
 }
 
+/// Pictures of these names and contents, and where they are.
+fn photos<const COUNT: usize>(fake: &Fake, names: [&str; COUNT]) -> [String; COUNT] {
+    names.map(|name| {
+        let path = format!("photos/{name}.jpg");
+        fake.file(&path, name);
+        path
+    })
+}
+
 /// The pictures that were asked for since the last look, in order.
 fn asked(fake: &Fake) -> Vec<String> {
     let images = fake.calls().into_iter().filter(|call| !call.image.is_empty());
@@ -76,9 +85,7 @@ fn only_new_and_changed_pictures_are_asked_for() {
 #[test]
 fn what_was_answered_before_a_kill_is_not_asked_for_again() {
     let fake = Fake::start();
-    for name in ["a", "b", "c"] {
-        fake.file(&format!("photos/{name}.jpg"), name);
-    }
+    photos(&fake, ["a", "b", "c"]);
     fake.file("photos/d.jpg", "silent");
     let arguments = ["embed", "image", "photos", "-o", "out.jsonl", "--jobs", "4"];
     let mut child = fake.bus.command(&arguments).stderr(Stdio::null()).spawn().unwrap();
@@ -246,10 +253,7 @@ fn a_service_that_goes_and_comes_back_is_waited_for() {
 #[test]
 fn a_queue_that_is_full_for_long_is_waited_for() {
     let fake = Fake::start();
-    let pictures = ["a", "b", "c", "d"];
-    for name in pictures {
-        fake.file(&format!("photos/{name}.jpg"), name);
-    }
+    let pictures = photos(&fake, ["a", "b", "c", "d"]);
     let mut once = Some(());
     fake.when_read(move |script, image| {
         if image == b"b" && once.take().is_some() {
@@ -266,7 +270,7 @@ fn a_queue_that_is_full_for_long_is_waited_for() {
     assert_eq!(lines.next(), None);
     assert_eq!(child.wait().unwrap().code(), Some(0));
     let paths: Vec<_> = rows(&fake).iter().map(|row| row["path"].clone()).collect();
-    assert_eq!(paths, pictures.map(|name| format!("photos/{name}.jpg")));
+    assert_eq!(paths, pictures);
     asked(&fake);
     embed(&fake);
     assert_eq!(asked(&fake), [""; 0], "all of it is in the index");
@@ -275,10 +279,7 @@ fn a_queue_that_is_full_for_long_is_waited_for() {
 #[test]
 fn a_service_that_loads_its_model_anew_is_waited_for() {
     let fake = Fake::start();
-    let pictures = ["a", "b", "c", "d"];
-    for name in pictures {
-        fake.file(&format!("photos/{name}.jpg"), name);
-    }
+    let pictures = photos(&fake, ["a", "b", "c", "d"]);
     let mut once = Some(());
     fake.when_read(move |script, image| {
         if image == b"c" && once.take().is_some() {
@@ -292,7 +293,7 @@ fn a_service_that_loads_its_model_anew_is_waited_for() {
     let output = child.wait_with_output().unwrap();
     assert_eq!((output.status.code(), String::from_utf8(output.stderr).unwrap()), (Some(0), String::new()));
     let paths: Vec<_> = rows(&fake).iter().map(|row| row["path"].clone()).collect();
-    assert_eq!(paths, pictures.map(|name| format!("photos/{name}.jpg")));
+    assert_eq!(paths, pictures);
 }
 
 #[test]

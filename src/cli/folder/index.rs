@@ -2,7 +2,8 @@
 //!
 //! Whenever a process ends, however it ends, the records that it wrote are there; a last one that is not whole
 //! is cut off. The first record says whose embeddings they are, since those of another model (of the same
-//! name, too) or backend must not be compared with them. What later records have superseded goes away when it is more than the rest.
+//! name, too) or backend must not be compared with them. What later records have superseded goes away when it
+//! is more than the rest.
 
 use std::{
     collections::BTreeMap,
