@@ -17,10 +17,7 @@ use super::{
     jobs::{Ended, Order},
     model::tell,
 };
-use crate::{
-    clip::Fit,
-    model::{Bundle, is_bundle_name},
-};
+use crate::model::{Bundle, is_bundle_name};
 
 /// Arguments of `hailo-clip model import`.
 #[derive(Debug, Args)]
@@ -200,14 +197,9 @@ impl Import {
         let bundle = Bundle::open(&folder.canonicalize().map_err(unreadable)?)
             .map_err(|error| Failure::Input(error.to_string()))?;
         let channels = |of: [f32; 3]| of.map(|value| value.to_string()).join(",");
-        let fit = match bundle.image.fit {
-            Fit::Stretch => "stretch",
-            Fit::Crop => "crop",
-            Fit::Pad => "pad",
-        };
         let said = [
             ("size", Some(bundle.image.size.to_string())),
-            ("fit", Some(fit.to_owned())),
+            ("fit", Some(bundle.image.fit.as_str().to_owned())),
             ("mean", Some(channels(bundle.mean))),
             ("std", Some(channels(bundle.std))),
             ("dimension", Some(bundle.embedding_dimension.to_string())),

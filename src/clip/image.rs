@@ -28,6 +28,18 @@ pub enum Fit {
     Pad,
 }
 
+impl Fit {
+    /// Its name in configuration files and models.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stretch => "stretch",
+            Self::Crop => "crop",
+            Self::Pad => "pad",
+        }
+    }
+}
+
 /// The geometry that an image encoder expects.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ImageSpec {

@@ -115,12 +115,7 @@ impl<'a> From<&'a Settings> for File<'a> {
                     BackendChoice::Cpu => "cpu",
                 },
                 device: &clip.devices,
-                fit: match clip.fit {
-                    None => "auto",
-                    Some(Fit::Stretch) => "stretch",
-                    Some(Fit::Crop) => "crop",
-                    Some(Fit::Pad) => "pad",
-                },
+                fit: clip.fit.map_or("auto", Fit::as_str),
                 embedding_dimension: clip.expected_embedding_dimension,
                 image_size: clip.expected_image_size,
                 batch_size: clip.batch_size,

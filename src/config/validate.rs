@@ -112,7 +112,7 @@ fn clip(reader: &mut Reader, clip: &mut Clip) {
         }
     }
     reader.accept_auto("clip.fit");
-    let fits = [("stretch", Fit::Stretch), ("crop", Fit::Crop), ("pad", Fit::Pad)];
+    let fits = [Fit::Stretch, Fit::Crop, Fit::Pad].map(|fit| (fit.as_str(), fit));
     clip.fit = value(reader.choice("clip.fit", &fits));
     clip.expected_embedding_dimension = reader.integer("clip.embedding_dimension", 1..=8192);
     clip.expected_image_size = reader.integer("clip.image_size", 16..=1024);

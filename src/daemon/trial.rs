@@ -27,7 +27,7 @@ use tracing::debug;
 
 use crate::{
     backend::{self, BackendError, CpuOptions},
-    model::{Artefact, Bundle, Shapes, TowerKind},
+    model::{self, Artefact, Bundle, Shapes, TowerKind},
 };
 
 /// Address space beyond the model's files: code, stacks, the allocator's reserves, a trial run.
@@ -126,7 +126,7 @@ fn digest(bundle: &Bundle, towers: &[TowerKind]) -> String {
         bundle.image.size, bundle.context_length, bundle.embedding_dimension
     ));
     networks(bundle, towers).for_each(|artefact| hasher.update(artefact.sha256));
-    hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+    model::hex(&hasher.finalize().into())
 }
 
 fn networks<'a>(bundle: &'a Bundle, towers: &'a [TowerKind]) -> impl Iterator<Item = &'a Artefact> {

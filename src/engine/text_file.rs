@@ -16,7 +16,7 @@ use sha2::{Digest, Sha256};
 use thiserror::Error;
 
 use super::text_cache::TextDigest;
-use crate::clip::Embedding;
+use crate::{clip::Embedding, model::hex};
 
 /// Largest file that is written or read.
 const MOST_BYTES: usize = 16 << 20;
@@ -171,10 +171,6 @@ fn remove(path: &Path) -> io::Result<()> {
 
 fn checksum(texts: &[u8], embeddings: &[u8]) -> String {
     hex(&Sha256::new_with_prefix(texts).chain_update(embeddings).finalize().into())
-}
-
-fn hex(digest: &[u8; 32]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

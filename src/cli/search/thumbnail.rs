@@ -3,7 +3,6 @@
 use std::{
     fs::File,
     io::Read,
-    num::NonZero,
     path::Path,
     sync::atomic::{AtomicUsize, Ordering},
     thread,
@@ -15,6 +14,7 @@ use super::Hit;
 use crate::{
     cli::progress::Progress,
     clip::image::{ImageLimits, Picture},
+    kernel,
 };
 
 /// Largest file that is read.
@@ -51,7 +51,7 @@ fn fit(width: u32, height: u32, side: u32) -> (u32, u32) {
 /// One for each of `hits`, in order, by all cores.
 pub(super) fn thumbnails(hits: &[&Hit], side: u32, progress: &Progress) -> Vec<Option<RgbImage>> {
     let next = AtomicUsize::new(0);
-    let threads = thread::available_parallelism().map_or(1, NonZero::get).min(hits.len().max(1));
+    let threads = kernel::processors().min(hits.len().max(1));
     let mut made: Vec<(usize, Option<RgbImage>)> = thread::scope(|scope| {
         let work = || {
             let mut made = Vec::new();
