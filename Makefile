@@ -132,7 +132,7 @@ test-system-arm64: packages-system
 	./tests/system/run-arm64
 
 # The report, target/bench/report.html and .json. BENCH="--quick", BENCH="--sections clients,memory": less of it.
-bench: packages-bench vit-b32 npu-models
+bench: packages-bench vit-b32 npu-models target/int8/vit-b-32-int8/model.yaml
 	$(CARGO) build --release
 	./benches/run $(BENCH)
 

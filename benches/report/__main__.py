@@ -20,7 +20,7 @@ from .bench import Bench
 def main():
     parser = argparse.ArgumentParser(prog="benches/run", description=__doc__)
     parser.add_argument("--bundle", type=Path, default=Path("target/vit-b-32"))
-    parser.add_argument("--int8-bundle", type=Path, default=Path("target/vit-b-32-int8"), help="if it is there")
+    parser.add_argument("--int8-bundle", type=Path, default=Path("target/int8/vit-b-32-int8"), help="if it is there")
     parser.add_argument("--daemon", type=Path, default=Path("target/release/hailo-clipd"))
     parser.add_argument("--worker", type=Path, required=True, help="the built cpu_backend.rs")
     parser.add_argument("--doors", type=Path, required=True, help="the built doors.rs")

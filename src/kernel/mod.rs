@@ -9,4 +9,4 @@ pub(crate) mod port;
 pub(crate) mod process;
 mod processors;
 
-pub(crate) use processors::processors;
+pub(crate) use processors::{cores, keep_to, processors};

@@ -47,7 +47,7 @@ pub(super) struct Cpu {
 impl Cpu {
     pub(super) fn new(options: CpuOptions) -> Self {
         let threads = options.threads.unwrap_or_else(threads::usable_cores).max(1);
-        let pool = Arc::new(ThreadPool::with_num_threads(threads));
+        let pool = Arc::new(threads::pool(threads));
         Self { pool, threads, prepack_weights: options.prepack_weights }
     }
 
