@@ -9,8 +9,11 @@ import tempfile
 import threading
 import time
 import urllib.request
+from collections import Counter
 from contextlib import contextmanager
 from pathlib import Path
+
+from .machine import ROOT
 
 PATIENCE = 120
 
@@ -38,10 +41,7 @@ class Daemon:
             *wrapper, str(program), "--config", str(folder / "hailo-clip.yaml"), "--bus", bus,
             "--models-dir", str(bundle.parent), "--state-dir", str(folder / "state"),
         ]
-        # The allocator as in the service's unit.
-        variables = os.environ | {
-            "NO_COLOR": "1", "NOTIFY_SOCKET": str(folder / "notify"), "MALLOC_MMAP_THRESHOLD_": "1048576",
-        } | (environment or {})
+        variables = os.environ | allocator() | {"NO_COLOR": "1", "NOTIFY_SOCKET": str(folder / "notify")} | (environment or {})
         started = time.perf_counter()
         with self.log.open("w") as log:
             self.process = subprocess.Popen(command, stderr=log, env=variables)
@@ -75,6 +75,17 @@ class Daemon:
     def cpu_seconds(self):
         return cpu_seconds(self.pid)
 
+    def thread_seconds(self):
+        """Processor time so far, by the threads' names without their numbers."""
+        seconds = Counter()
+        for task in Path(f"/proc/{self.pid}/task").iterdir():
+            try:
+                name, time = (task / "comm").read_text(), (task / "schedstat").read_text()
+            except OSError:
+                continue
+            seconds[re.sub(r"[-\d]*$", "", name.strip())] += int(time.split()[0]) / 1e9
+        return seconds
+
     def metrics(self):
         """Samples of `/metrics`, by name with labels."""
         with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=30) as answer:
@@ -100,6 +111,11 @@ class Daemon:
                 self.process.kill()
                 self.process.wait()
         self.folder.cleanup()
+
+
+def allocator():
+    """The allocator's settings in the service's unit."""
+    return dict(re.findall(r"(MALLOC_\w+)=(\d+)", (ROOT / "systemd/hailo-clip.service").read_text()))
 
 
 class MemoryWatch:

@@ -40,7 +40,8 @@ use super::{
 };
 use crate::engine::Engine;
 
-/// A request line of this length leaves room for prompts in the query of a raw upload.
+/// A request line of this length leaves room for prompts in the query of a raw upload. A connection's buffer is no
+/// larger: by itself it grows to 400 KiB with the bodies it reads, and keeps that while the request waits.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 
 /// A socket that listens.
@@ -159,6 +160,7 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
         .max_header_size(MAX_HEADER_BYTES)
+        .max_buf_size(MAX_HEADER_BYTES)
         .serve_connection(TokioIo::new(Box::pin(stream)), service);
     let farewell = async {
         shutdown.cancelled().await;

@@ -154,7 +154,7 @@ impl Daemon {
             .env_remove("LISTEN_FDS")
             // As the service's unit does: with a fixed threshold, glibc gives large buffers back when
             // they are freed; left alone, it raises the threshold after the first one and keeps them.
-            .env("MALLOC_MMAP_THRESHOLD_", "1048576")
+            .envs([("MALLOC_MMAP_THRESHOLD_", "131072"), ("MALLOC_ARENA_MAX", "2")])
             .stderr(fs::File::create(directory.path().join("log")).unwrap())
             .spawn()
             .unwrap();

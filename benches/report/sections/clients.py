@@ -86,17 +86,24 @@ def against_peers(section, loads):
 
 
 def growth(section, loads, memory, body_bytes):
-    """Flat throughput and memory, latency in proportion to the queue."""
+    """Flat throughput and memory, latency in proportion to the queue.
+
+    A machine's speed changes from minute to minute: rates are counted in the peer's of just before and after.
+    """
     rate = {clients: statistics.median(load.rate for load, _ in each) for clients, each in loads.items()}
     latency = {clients: statistics.median(load.percentile(0.5) for load, _ in each) for clients, each in loads.items()}
+    relative_rate = {clients: statistics.median(load.rate / limit for load, limit in each) for clients, each in loads.items()}
+    relative_latency = {
+        clients: statistics.median(load.percentile(0.5) * limit for load, limit in each) for clients, each in loads.items()
+    }
     peak = {clients: statistics.median(each) for clients, each in memory.items()}
     crowds = [clients for clients in CLIENTS if clients >= 16]
-    straight = numpy.corrcoef(crowds, [latency[clients] for clients in crowds])[0, 1] ** 2
+    straight = numpy.corrcoef(crowds, [relative_latency[clients] for clients in crowds])[0, 1] ** 2
     # By Little's law the latency is the number of clients over the rate: what is above it waits elsewhere.
     excess = max(latency[clients] * rate[clients] / clients for clients in crowds)
     bodies = (256 - 16) * body_bytes / 1024
     section.facts |= {
-        "flat_rate": rate[256] / max(rate[clients] for clients in crowds), "latency_r2": straight, "latency_excess": excess,
+        "flat_rate": relative_rate[256] / max(relative_rate[clients] for clients in crowds), "latency_r2": straight, "latency_excess": excess,
         "memory_16_kb": peak[16], "memory_256_kb": peak[256], "bodies_kb": bodies,
         "memory_growth": (peak[256] - bodies) / peak[16],
     }

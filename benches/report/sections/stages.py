@@ -1,5 +1,9 @@
 """Where requests spend their time, from the service's own histograms."""
 
+import os
+import statistics
+import time
+
 from ..figures import Section
 from ..load import closed_loop
 
@@ -13,12 +17,14 @@ def run(bench):
         "Means over all requests of a load, from the histograms at /metrics; pictures of a megapixel, ten known prompts. "
         "What a batch takes counts for each picture in it.",
     )
-    service, requests, rows = bench.daemon(), bench.requests(), []
+    service, plain, requests, rows, costs = bench.daemon(), bench.onnxruntime(), bench.requests(), [], []
     closed_loop(service.port, requests, 1, 0.5)
     for clients in (1, 4, 16):
-        before, metrics_before = service.stages(), service.metrics()
+        before, metrics_before, threads_before = service.stages(), service.metrics(), service.thread_seconds()
+        began, generator = time.perf_counter(), time.process_time()
         load = closed_loop(service.port, requests, clients, bench.few(4, 10))
-        after, metrics_after = service.stages(), service.metrics()
+        seconds, generator = time.perf_counter() - began, time.process_time() - generator
+        after, metrics_after, threads = service.stages(), service.metrics(), service.thread_seconds()
         grown = lambda name: metrics_after[name] - metrics_before[name]  # noqa: E731
         answers = max(1, grown(TOTAL.format("count")))
         means = {stage: 1000 * (after[stage][0] - before[stage][0]) / answers for stage in STAGES if stage in after}
@@ -26,6 +32,9 @@ def run(bench):
         batch = 'hailo_clip_batch_size_{}{{encoder="image"}}'
         mean_batch = grown(batch.format("sum")) / max(1, grown(batch.format("count")))
         rows.append((clients, means, total, mean_batch, load.rate))
+        threads.subtract(threads_before)
+        inference, all_else = threads.pop("rten", 0), sum(threads.values())
+        costs.append((clients, *(1000 * each / answers for each in (inference, all_else, generator, seconds * len(os.sched_getaffinity(0))))))
     section.plot(
         "Mean time of a request by stage", "ms", "",
         [{"label": stage, "x": [], "y": [means.get(stage, 0) for _, means, *_ in rows]} for stage in STAGES],
@@ -37,6 +46,17 @@ def run(bench):
             [clients, *(round(means.get(stage, 0), 2) for stage in STAGES), round(total, 1), round(batch, 2), round(rate, 1)]
             for clients, means, total, batch, rate in rows
         ],
+    )
+    bare = 1000 * statistics.median(plain.seconds({"images": 8}) for _ in range(bench.few(5, 15))) / 8 * bench.threads
+    section.table(
+        "Where the processors' time goes, in ms for each request",
+        ["clients", "inference", "HTTP, base64, decoding", "the clients", "all processors", "ONNX Runtime for a picture in a batch of 8"],
+        [[clients, *(round(each, 1) for each in cost), round(bare, 1)] for clients, *cost in costs],
+    )
+    crowd = costs[-1]
+    section.note(
+        f"with {crowd[0]} clients a request takes {crowd[4]:.1f} ms of all processors, {crowd[1]:.1f} ms of them inference and "
+        f"{crowd[2] + crowd[3]:.1f} ms its picture, HTTP and the client; ONNX Runtime alone, without either, takes {bare:.1f} ms"
     )
     section.facts["stages"] = {str(clients): means for clients, means, *_ in rows}
     return section
