@@ -36,13 +36,12 @@ fn main() -> Result<(), Failure> {
     let backend = Encoders::on_cpu(&bundle, options)?;
     answer(&json!({ "seconds": started.elapsed().as_secs_f64() }))?;
 
-    let reference = pixels(&folder.join("reference/images.npy"), bundle.image.size);
+    let picture = noise(bundle.image.size)?;
     let tokenizer = Tokenizer::from_json(&fs::read(&bundle.tokenizer.path)?, bundle.context_length)?;
     for line in io::stdin().lock().lines() {
         let reply = match serde_json::from_str(&line?)? {
             Command::Images(count) => {
-                let pixels = reference.as_ref().map_err(ToString::to_string)?;
-                let batch: Vec<&Pixels> = pixels.iter().cycle().take(count).collect();
+                let batch = vec![&picture; count];
                 let started = Instant::now();
                 backend.embed_images(&batch)?;
                 json!({ "seconds": started.elapsed().as_secs_f64() })
@@ -88,6 +87,17 @@ fn answer(reply: &Value) -> io::Result<()> {
 
 fn embeddings(embeddings: &[Embedding]) -> Value {
     embeddings.iter().map(Embedding::as_slice).collect()
+}
+
+/// What a picture shows makes no difference to how long it takes.
+fn noise(size: u32) -> Result<Pixels, Failure> {
+    let mut state = 1_u32;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        state.to_be_bytes()[0]
+    };
+    let rgb = (0..3 * size * size).map(|_| next()).collect();
+    Pixels::from_rgb(size, rgb).ok_or_else(|| "the model takes no pictures".into())
 }
 
 fn pixels(path: &Path, size: u32) -> Result<Vec<Pixels>, Failure> {

@@ -21,7 +21,7 @@ PATIENCE = 120
 class Daemon:
     """Ready when it is made; `start_up` is how long that took, from exec to READY=1, in seconds."""
 
-    def __init__(self, program, bundle, bus, threads, settings=None, wrapper=(), patience=PATIENCE, environment=None):
+    def __init__(self, program, bundle, bus, threads, settings=None, wrapper=(), patience=PATIENCE, environment=None, state=None):
         self.folder = tempfile.TemporaryDirectory()
         folder = Path(self.folder.name)
         config = {
@@ -39,7 +39,7 @@ class Daemon:
         notify.settimeout(patience)
         command = [
             *wrapper, str(program), "--config", str(folder / "hailo-clip.yaml"), "--bus", bus,
-            "--models-dir", str(bundle.parent), "--state-dir", str(folder / "state"),
+            "--models-dir", str(bundle.parent), "--state-dir", str(state or folder / "state"),
         ]
         variables = os.environ | allocator() | {"NO_COLOR": "1", "NOTIFY_SOCKET": str(folder / "notify")} | (environment or {})
         started = time.perf_counter()
