@@ -1,12 +1,12 @@
 """CLIP with ONNX Runtime, NumPy and Pillow, as a Python program would have it. What all peers are made of."""
 
-import json
 import time
 from pathlib import Path
 
 import numpy
 import onnxruntime
 import tokenizers
+import yaml
 from PIL import Image
 
 
@@ -15,7 +15,7 @@ class OnnxClip:
 
     def __init__(self, folder, threads):
         folder = Path(folder)
-        description = json.loads((folder / "model.yaml").read_text())
+        description = yaml.safe_load((folder / "model.yaml").read_text())
         self.mean, self.std = (numpy.array(description["image"][key], dtype=numpy.float32) for key in ("mean", "std"))
         self.size = description["image"]["size"]
         self.logit_scale = description["logit_scale"]

@@ -79,6 +79,9 @@ def measure(arguments, wanted, file):
 
 
 def interrupt(*_):
+    """Once: what a second signal would interrupt is the clearing up."""
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, signal.SIG_IGN)
     raise KeyboardInterrupt
 
 

@@ -54,6 +54,8 @@ def run(bench):
             name = f"{what}, {clients} client{'s' * (clients > 1)}"
             if failed := [load.others for pair in loads for load in pair if load.others]:
                 section.note(f"{name}: answers that were none: {failed}")
+            if not all(load.latencies for pair in loads for load in pair):
+                continue
             section.compare(name, "1/s", [a.rate for a, _ in loads], [b.rate for _, b in loads], PEER, f"{fact}_{clients}")
             section.compare(
                 f"99th percentile: {name}", "ms", [a.percentile(0.99) for a, _ in loads], [b.percentile(0.99) for _, b in loads], PEER, scale=1000,
