@@ -19,7 +19,8 @@ from PIL import Image
 from onnxruntime_clip import OnnxClip
 
 clip = OnnxClip(sys.argv[1], int(sys.argv[2]))
-pictures = numpy.load(Path(sys.argv[1]) / "reference" / "images.npy")
+# What a picture shows makes no difference to how long it takes.
+pictures = numpy.random.default_rng(1).integers(0, 256, (8, clip.size, clip.size, 3), dtype=numpy.uint8)
 known_texts = {}
 
 

@@ -5,6 +5,7 @@ share of the processor. Where requests cost microseconds, wrk is used instead (s
 """
 
 import asyncio
+import itertools
 import json
 import random
 import time
@@ -86,7 +87,8 @@ class Connection:
 
 
 def closed_loop(port, requests, clients, seconds, settle=0.5, per_client=2):
-    """So many clients, each sending its next request when it has the answer to the last.
+    """So many clients, each sending its next request when it has the answer to the last: all of a list again and
+    again, or whatever comes next from an endless iterator, which no other client sends.
 
     Runs for `seconds` after it has settled, or longer: until there were `per_client` answers for each client.
     """
@@ -99,15 +101,15 @@ async def _closed_loop(port, requests, clients, seconds, settle, per_client):
 
     async def client(number):
         connection = Connection(port)
-        while not ended:
-            for request in requests[number % len(requests):] + requests[: number % len(requests)]:
-                asked = time.perf_counter()
-                status, _ = await connection.ask(request)
-                now = time.perf_counter()
-                if ended:
-                    break
-                if now >= begin:
-                    load.count(status, now - asked)
+        endless = requests if hasattr(requests, "__next__") else itertools.islice(itertools.cycle(requests), number, None)
+        for request in endless:
+            asked = time.perf_counter()
+            status, _ = await connection.ask(request)
+            now = time.perf_counter()
+            if ended:
+                break
+            if now >= begin:
+                load.count(status, now - asked)
         connection.close()
 
     tasks = [asyncio.create_task(client(number)) for number in range(clients)]

@@ -54,9 +54,10 @@ def run(bench):
         [[clients, *(round(each, 1) for each in cost), round(bare, 1)] for clients, *cost in costs],
     )
     crowd = costs[-1]
-    section.note(
-        f"with {crowd[0]} clients a request takes {crowd[4]:.1f} ms of all processors, {crowd[1]:.1f} ms of them inference and "
-        f"{crowd[2] + crowd[3]:.1f} ms its picture, HTTP and the client; ONNX Runtime alone, without either, takes {bare:.1f} ms"
+    section.facts["crowd"] = (
+        f"a request takes {crowd[4]:.1f} ms of all processors, {crowd[1]:.1f} ms of them inference and {crowd[2] + crowd[3]:.1f} ms "
+        f"its picture, HTTP and the client; a picture in ONNX Runtime alone, without either, takes {bare:.1f} ms"
     )
+    section.note(f"with {crowd[0]} clients {section.facts['crowd']}")
     section.facts["stages"] = {str(clients): means for clients, means, *_ in rows}
     return section

@@ -7,7 +7,8 @@ use crate::kernel;
 /// One thread for each core that this process may really use. A second hardware thread of the same core adds
 /// nothing to matrix products, so it does not count.
 pub(super) fn usable_cores() -> usize {
-    kernel::processors().min(kernel::cores().len()).max(1)
+    let (processors, cores) = (kernel::processors(), kernel::cores().len());
+    if cores == 0 { processors } else { processors.min(cores) }
 }
 
 /// So many threads, each on cores of its own.
