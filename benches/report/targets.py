@@ -21,8 +21,7 @@ def judge(report):
             "note": (note() if callable(note) else note) if there else "",
         })
 
-    # As it is shown.
-    middle = lambda name: round(found[name]["median"], 2)  # noqa: E731
+    middle = lambda name: found[name]["median"]  # noqa: E731
     quartiles = lambda name: f"{middle(name):.2f} × ({found[name]['low']:.2f} to {found[name]['high']:.2f})"  # noqa: E731
     optional = lambda name, form: form.format(middle(name)) if name in found else ""  # noqa: E731
 
