@@ -8,6 +8,8 @@ mod embed;
 mod fake;
 mod folder;
 mod manage;
+#[path = "../common/notify.rs"]
+mod notify;
 mod search;
 mod service;
 #[path = "../common/skip.rs"]

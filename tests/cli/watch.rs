@@ -3,11 +3,10 @@
 use std::{
     fs,
     io::{BufRead, BufReader, Lines},
-    os::unix::net::UnixDatagram,
     process::{Child, ChildStderr, ChildStdout, Command, Stdio},
 };
 
-use crate::fake::Fake;
+use crate::{fake::Fake, notify::Notify};
 
 /// A watch that runs.
 pub(crate) struct Watch {
@@ -174,20 +173,15 @@ fn systemd_is_told() {
     let fake = Fake::start();
     fake.file("yard/1.jpg", "a");
     let socket = fake.bus.folder.path().join("notify");
-    let notify = UnixDatagram::bind(&socket).unwrap();
+    let notify = Notify::bind(&socket);
     let mut command = fake.bus.command(&["watch", "yard", "a", "b", "--interval", "1h"]);
     command.env("NOTIFY_SOCKET", &socket);
     let mut watch = Watch::spawn(command);
-    let mut buffer = [0; 1024];
-    let mut next = || {
-        let length = notify.recv(&mut buffer).unwrap();
-        String::from_utf8_lossy(&buffer[..length]).into_owned()
-    };
-    assert!(next().contains("READY=1"));
+    assert!(notify.next().unwrap().contains("READY=1"));
     watch.change();
-    assert!(next().contains("STATUS=a (0.50) since "));
+    assert!(notify.next().unwrap().contains("STATUS=a (0.50) since "));
     watch.stop();
-    assert!(next().contains("STOPPING=1"));
+    assert!(notify.next().unwrap().contains("STOPPING=1"));
 }
 
 #[test]

@@ -4,7 +4,6 @@
 use std::{
     fs,
     io::{BufRead, BufReader},
-    os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -12,13 +11,13 @@ use std::{
 
 use tempfile::TempDir;
 
+pub mod notify;
 pub mod simulator;
 pub mod skip;
 
+use notify::Notify;
+pub use notify::PATIENCE;
 use simulator::Machine;
-
-/// Longest wait for anything; only a failure ever takes so long.
-pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A message bus of its own.
 pub struct Bus {
@@ -68,7 +67,7 @@ pub struct Daemon {
     /// Address of the HTTP facade, `127.0.0.1:PORT`.
     pub http: String,
     pub directory: TempDir,
-    notify: UnixDatagram,
+    notify: Notify,
     models: PathBuf,
     /// How long it took to be ready.
     pub ready_after: Duration,
@@ -133,8 +132,7 @@ impl Daemon {
         let config = directory.path().join("hailo-clip.yaml");
         fs::write(&config, config_text(more, machine.is_some())).unwrap();
         let socket = directory.path().join("notify");
-        let notify = UnixDatagram::bind(&socket).unwrap();
-        notify.set_read_timeout(Some(PATIENCE)).unwrap();
+        let notify = Notify::bind(&socket);
         let bus = Bus::start();
         let mut command = Command::new(env!("CARGO_BIN_EXE_hailo-clipd"));
         if let Some(machine) = &machine {
@@ -152,9 +150,7 @@ impl Daemon {
             .args(extra)
             .env("NOTIFY_SOCKET", &socket)
             .env_remove("LISTEN_FDS")
-            // As the service's unit does: with a fixed threshold, glibc gives large buffers back when
-            // they are freed; left alone, it raises the threshold after the first one and keeps them.
-            .envs([("MALLOC_MMAP_THRESHOLD_", "131072"), ("MALLOC_ARENA_MAX", "2")])
+            .envs(allocator())
             .stderr(fs::File::create(directory.path().join("log")).unwrap())
             .spawn()
             .unwrap();
@@ -191,12 +187,10 @@ impl Daemon {
 
     /// Waits for a message to systemd that has this line; gives its status line.
     pub fn wait_for(&self, line: &str) -> String {
-        let mut buffer = [0; 4096];
         loop {
-            let length = self.notify.recv(&mut buffer).unwrap_or_else(|error| {
+            let message = self.notify.next().unwrap_or_else(|error| {
                 panic!("no {line} from the daemon: {error}\n{}", self.log());
             });
-            let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
             if message.lines().any(|l| l == line) {
                 let status = message.lines().find_map(|l| l.strip_prefix("STATUS="));
                 return status.unwrap_or_default().to_owned();
@@ -263,4 +257,14 @@ pub fn backend() -> &'static str {
 /// The folder of the bundled models.
 pub fn models() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("models")
+}
+
+/// How the service's unit has the allocator behave, on which its memory depends.
+fn allocator() -> impl Iterator<Item = (&'static str, &'static str)> {
+    let settings = include_str!("../../systemd/hailo-clip.service")
+        .lines()
+        .filter_map(|line| line.strip_prefix("Environment="))
+        .flat_map(str::split_whitespace)
+        .filter(|setting| setting.starts_with("MALLOC_"));
+    settings.filter_map(|setting| setting.split_once('='))
 }

@@ -7,7 +7,7 @@ use std::{
     net::{TcpListener, TcpStream},
     os::{
         fd::OwnedFd,
-        unix::net::{UnixDatagram, UnixListener, UnixStream},
+        unix::net::{UnixListener, UnixStream},
     },
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
@@ -21,7 +21,7 @@ use hailo_clip::dbus;
 use tempfile::TempDir;
 use tokio::{sync::watch, time::timeout};
 
-use crate::common::{Bus, PATIENCE, config_text, models};
+use crate::common::{Bus, PATIENCE, config_text, models, notify::Notify};
 
 const RESTARTS: usize = 10;
 
@@ -262,20 +262,17 @@ async fn no_request_is_lost_while_the_daemon_is_restarted() {
 }
 
 /// The daemon with what systemd hears of it.
-fn heard(machine: &Machine, mut daemon: Command) -> (Running, UnixDatagram) {
+fn heard(machine: &Machine, mut daemon: Command) -> (Running, Notify) {
     let path = machine.folder.path().join("notify");
-    let messages = UnixDatagram::bind(&path).unwrap();
-    messages.set_read_timeout(Some(PATIENCE)).unwrap();
+    let messages = Notify::bind(&path);
     (Running(daemon.env("NOTIFY_SOCKET", &path).spawn().unwrap()), messages)
 }
 
 /// Reads messages up to the first one that begins so, and gives all.
-fn messages_until(messages: &UnixDatagram, beginning: &str) -> Vec<String> {
+fn messages_until(messages: &Notify, beginning: &str) -> Vec<String> {
     let mut all = Vec::new();
-    let mut buffer = [0; 4096];
     loop {
-        let length = messages.recv(&mut buffer).unwrap();
-        let message = String::from_utf8_lossy(&buffer[..length]).into_owned();
+        let message = messages.next().unwrap();
         let last = message.starts_with(beginning);
         all.push(message);
         if last {
