@@ -224,9 +224,12 @@ async fn reload(
     })?;
     let old = engine.settings();
     let mut settings = loaded.settings;
-    settings.clip.model = choice.model(&settings.clip.model, &arguments.search_path());
-    let settings = Arc::new(settings);
-    engine.reload(Arc::clone(&settings)).await.inspect_err(|problem| kept(problem))?;
+    let with_choice = || {
+        settings.clip.model = choice.model(&settings.clip.model, &arguments.search_path());
+        Arc::new(settings)
+    };
+    engine.reload(with_choice).await.inspect_err(|problem| kept(problem))?;
+    let settings = engine.settings();
     for notice in &loaded.notices {
         warn!("{notice}");
     }

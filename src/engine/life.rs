@@ -79,12 +79,13 @@ impl Engine {
     }
 
     /// Puts new settings in force. If they name another model or backend, it is loaded while the old
-    /// one goes on serving.
+    /// one goes on serving. `settings` is called when no other model can be chosen in between.
     ///
     /// # Errors
     /// The new model cannot be loaded; the old one and the old settings stay in force.
-    pub async fn reload(&self, settings: Arc<Settings>) -> Result<(), EngineError> {
+    pub async fn reload(&self, settings: impl FnOnce() -> Arc<Settings>) -> Result<(), EngineError> {
         let _one_at_a_time = self.shared.loading.lock().await;
+        let settings = settings();
         let old = self.settings();
         let same_model = old.clip == settings.clip
             && old.text_cache == settings.text_cache

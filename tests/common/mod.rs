@@ -1,5 +1,5 @@
 //! The real daemon on a private bus and a free port.
-#![allow(dead_code, unreachable_pub, reason = "each test file uses a part of this")]
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses a part of this")]
 
 use std::{
     fs,

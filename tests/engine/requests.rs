@@ -1,13 +1,19 @@
 //! Requests and the model's life, on one processor that takes one batch after the other.
 
-use std::{io::Cursor, sync::atomic::Ordering, time::Duration};
+use std::{
+    io::Cursor,
+    sync::{Arc, Mutex, atomic::Ordering},
+    time::Duration,
+};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
 use hailo_clip::{
     backend::{Concurrency, Pipeline},
     clip::{Embedding, PromptTemplate},
     engine::{ClassifyOptions, ClassifyRequest, Engine, EngineError, State},
 };
+use tokio::sync::oneshot;
 
 use crate::held::*;
 
@@ -341,7 +347,7 @@ async fn a_model_that_cannot_be_loaded_is_named() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reload_keeps_the_old_model_unless_the_new_one_loads() {
     let (engine, control, hardware) = ready(|_| {}).await;
-    engine.reload(settings(|settings| settings.clip.model = "broken".into())).await.unwrap_err();
+    engine.reload(|| settings(|settings| settings.clip.model = "broken".into())).await.unwrap_err();
     assert_eq!(engine.status().borrow().state, State::Ready);
     assert_eq!(engine.settings().clip.model, "demo");
 
@@ -352,9 +358,9 @@ async fn a_reload_keeps_the_old_model_unless_the_new_one_loads() {
     waiting(&engine, 1).await;
     let reload = {
         let engine = engine.clone();
-        tokio::spawn(
-            async move { engine.reload(settings(|settings| settings.clip.model = "other".into())).await },
-        )
+        tokio::spawn(async move {
+            engine.reload(|| settings(|settings| settings.clip.model = "other".into())).await
+        })
     };
     while hardware.loads.load(Ordering::SeqCst) < 3 {
         tokio::task::yield_now().await;
@@ -370,15 +376,49 @@ async fn a_reload_keeps_the_old_model_unless_the_new_one_loads() {
     assert_eq!(engine.status().borrow().model, "other");
 
     engine
-        .reload(settings(|s| {
-            s.clip.model = "other".into();
-            s.performance.max_queue_size = 7;
-        }))
+        .reload(|| {
+            settings(|s| {
+                s.clip.model = "other".into();
+                s.performance.max_queue_size = 7;
+            })
+        })
         .await
         .unwrap();
     assert_eq!(engine.max_queue_size(), 7);
     assert_eq!(hardware.loads.load(Ordering::SeqCst), 3, "the model stays if nothing of it changed");
     drop(control);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reload_goes_by_the_choice_that_was_made_meanwhile() {
+    let (engine, _control, _) = ready(|_| {}).await;
+    let recorded = Arc::new(Mutex::new("demo".to_owned()));
+    let (recording, begun) = oneshot::channel();
+    let (go_on, released) = oneshot::channel();
+    let choice = tokio::spawn({
+        let (engine, recorded) = (engine.clone(), Arc::clone(&recorded));
+        async move {
+            let record = move |name: &str| {
+                recording.send(()).unwrap();
+                released.blocking_recv().unwrap();
+                name.clone_into(&mut recorded.lock().unwrap());
+                Ok(())
+            };
+            engine.choose_model("other".to_owned(), record).await
+        }
+    });
+    begun.await.unwrap();
+
+    let mut reload = Box::pin(engine.reload(|| {
+        let model = recorded.lock().unwrap().clone();
+        settings(|settings| settings.clip.model = model)
+    }));
+    assert!(reload.as_mut().now_or_never().is_none(), "it waits for the choice");
+    go_on.send(()).unwrap();
+    reload.await.unwrap();
+    choice.await.unwrap().unwrap();
+    assert_eq!(engine.status().borrow().model, "other");
+    assert_eq!(engine.settings().clip.model, "other");
 }
 
 #[tokio::test(flavor = "multi_thread")]
