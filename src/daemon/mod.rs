@@ -8,6 +8,7 @@ mod fetcher;
 mod listener;
 mod loader;
 mod logging;
+mod memory;
 mod models;
 mod notify;
 mod privileges;

@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 
 use super::{
     arguments::Arguments, choice::Choice, fetcher::Fetcher, listener, loader, logging::LogLevelHandle,
-    models::LocalModels, notify, privileges, trial::Trials, watchdog,
+    memory, models::LocalModels, notify, privileges, trial::Trials, watchdog,
 };
 use crate::{
     backend::Host,
@@ -115,6 +115,7 @@ pub(super) async fn run(
 
     let mut signs_of_life = JoinSet::new();
     signs_of_life.spawn(follow_status(engine.clone(), addresses.clone()));
+    signs_of_life.spawn(memory::give_back());
     if let Some(interval) = notify::watchdog_interval() {
         let due = watchdog::every(interval);
         let (running, timeout) = (engine.clone(), engine.clone());
