@@ -19,6 +19,7 @@ def run(bench):
     contenders = {"hailo-clip": bench.daemon()} | {name: bench.flask(mode) for name, mode in FLASK.items() if mode != "cache"}
     requests, results = bench.requests(), {name: [] for name in contenders}
     shares = bench.few(QUICK_SHARES, SHARES)
+    rounded = lambda value: None if value is None else round(value, 1)  # noqa: E731
     for name, contender in contenders.items():
         closed_loop(contender.port, requests, 2, 0.5)
     for share in shares:
@@ -26,8 +27,7 @@ def run(bench):
             capacity = closed_loop(contender.port, requests, 16, bench.few(2, 4)).rate
             load = open_loop(contender.port, requests, share * capacity, bench.few(6, 25), seed=int(100 * share))
             results[name].append({"share": share, "capacity": capacity, "offered": share * capacity} | load.as_json())
-            print(f"  {name}: {share:.0%} of {capacity:.1f}/s: {results[name][-1]['p50_ms']} / {results[name][-1]['p99_ms']} ms", flush=True)
-    rounded = lambda value: None if value is None else round(value, 1)  # noqa: E731
+            print(f"  {name}: {share:.0%} of {capacity:.1f}/s: {rounded(results[name][-1]['p50_ms'])} / {rounded(results[name][-1]['p99_ms'])} ms", flush=True)
     section.table(
         "Latency against offered load", ["service", "offered/s", "of its capacity", "answered", "not answered", "p50 ms", "p95 ms", "p99 ms"],
         [
