@@ -75,6 +75,10 @@ class Daemon:
     def cpu_seconds(self):
         return cpu_seconds(self.pid)
 
+    def page_faults(self):
+        """So far, without those that waited for a disk."""
+        return int(Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()[7])
+
     def thread_seconds(self):
         """Processor time so far, by the threads' names without their numbers."""
         seconds = Counter()

@@ -1,7 +1,7 @@
 //! Memory goes back to the system when a burst is over, or an idle model is released.
 //!
 //! Buffers of one inference serve the next: had glibc to fetch their pages anew each time, as with a fixed
-//! threshold for `mmap`, four clients would get 5 to 8 % fewer answers.
+//! threshold for `mmap`, hundreds of page faults would slow each request down.
 
 use std::{pin::pin, time::Duration};
 

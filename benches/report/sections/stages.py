@@ -21,10 +21,12 @@ def run(bench):
     closed_loop(service.port, requests, 1, 0.5)
     for clients in (1, 4, 16):
         before, metrics_before, threads_before = service.stages(), service.metrics(), service.thread_seconds()
+        faults = service.page_faults()
         began, generator = time.perf_counter(), time.process_time()
         load = closed_loop(service.port, requests, clients, bench.few(4, 10))
         seconds, generator = time.perf_counter() - began, time.process_time() - generator
         after, metrics_after, threads = service.stages(), service.metrics(), service.thread_seconds()
+        faults = service.page_faults() - faults
         grown = lambda name: metrics_after[name] - metrics_before[name]  # noqa: E731
         answers = max(1, grown(TOTAL.format("count")))
         means = {stage: 1000 * (after[stage][0] - before[stage][0]) / answers for stage in STAGES if stage in after}
@@ -34,7 +36,8 @@ def run(bench):
         rows.append((clients, means, total, mean_batch, load.rate))
         threads.subtract(threads_before)
         inference, all_else = threads.pop("rten", 0), sum(threads.values())
-        costs.append((clients, *(1000 * each / answers for each in (inference, all_else, generator, seconds * len(os.sched_getaffinity(0))))))
+        processors = seconds * len(os.sched_getaffinity(0))
+        costs.append((clients, *(1000 * each / answers for each in (inference, all_else, generator, processors)), faults / answers))
     section.plot(
         "Mean time of a request by stage", "ms", "",
         [{"label": stage, "x": [], "y": [means.get(stage, 0) for _, means, *_ in rows]} for stage in STAGES],
@@ -49,14 +52,15 @@ def run(bench):
     )
     bare = 1000 * statistics.median(plain.seconds({"images": 8}) for _ in range(bench.few(5, 15))) / 8 * bench.threads
     section.table(
-        "Where the processors' time goes, in ms for each request",
-        ["clients", "inference", "HTTP, base64, decoding", "the clients", "all processors", "ONNX Runtime for a picture in a batch of 8"],
-        [[clients, *(round(each, 1) for each in cost), round(bare, 1)] for clients, *cost in costs],
+        "Where the processors' time goes, in ms for each request, and how many pages of memory it had to fetch",
+        ["clients", "inference", "HTTP, base64, decoding", "the clients", "all processors", "ONNX Runtime for a picture in a batch of 8", "page faults"],
+        [[clients, *(round(each, 1) for each in cost), round(bare, 1), round(faults)] for clients, *cost, faults in costs],
     )
     crowd = costs[-1]
     section.facts["crowd"] = (
         f"a request takes {crowd[4]:.1f} ms of all processors, {crowd[1]:.1f} ms of them inference and {crowd[2] + crowd[3]:.1f} ms "
-        f"its picture, HTTP and the client; a picture in ONNX Runtime alone, without either, takes {bare:.1f} ms"
+        f"its picture, HTTP and the client; a picture in ONNX Runtime alone, without either, takes {bare:.1f} ms; "
+        f"it had {crowd[5]:.0f} page faults"
     )
     section.note(f"with {crowd[0]} clients {section.facts['crowd']}")
     section.facts["stages"] = {str(clients): means for clients, means, *_ in rows}
