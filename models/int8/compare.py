@@ -112,7 +112,7 @@ def speed(worker, bundles, turns, threads):
     reference = fp32 / "reference"
     if not (int8 / "reference").exists():
         (int8 / "reference").symlink_to(os.path.relpath(reference, int8))
-    peer = BENCHES / "onnxruntime_worker.py"
+    peer = BENCHES / "peers/onnxruntime_worker.py"
     contenders = {
         "ONNX Runtime fp32": (sys.executable, peer, fp32, threads),
         "ours fp32": (worker, fp32, threads, "auto"),
