@@ -203,6 +203,8 @@ fn idle(models: &Path) -> Result<Value, Failure> {
     while !daemon.log().contains("released the backend") {
         thread::sleep(Duration::from_millis(50));
     }
+    // Free memory goes back to the system every ten seconds.
+    thread::sleep(Duration::from_secs(11));
     let unloaded = (resident()?, daemon.anonymous_memory() / 1024);
     let began = Instant::now();
     post(&daemon, "/v1/embed/image", "image/jpeg", &picture)?;
