@@ -16,7 +16,12 @@ use crate::{
 
 /// A loader that looks for bundles in `search_path`, and for NPUs on `host`.
 pub(super) fn loader(search_path: Vec<PathBuf>, host: Host, trials: Arc<Trials>) -> Loader {
-    Arc::new(move |settings| load(settings, &search_path, &host, &trials))
+    Arc::new(move |settings| {
+        let loaded = load(settings, &search_path, &host, &trials);
+        // What loading took and serving does not need.
+        heap::give_back();
+        loaded
+    })
 }
 
 /// Loading takes so many bytes of memory for each byte of a model's files: weights are read, and folded or
