@@ -77,7 +77,7 @@ class Daemon:
 
     def page_faults(self):
         """So far, without those that waited for a disk."""
-        return int(Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()[7])
+        return int(stat(self.pid)[7])
 
     def thread_seconds(self):
         """Processor time so far, by the threads' names without their numbers."""
@@ -157,9 +157,14 @@ def memory(pid):
     return {"peak": field("VmHWM"), "anonymous": field("RssAnon"), "files": field("RssFile")}
 
 
+def stat(pid):
+    """Fields of `/proc/PID/stat` from the third on: what comes after the program's name."""
+    return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+
+
 def cpu_seconds(pid):
     """User and system time so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    fields = stat(pid)
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
