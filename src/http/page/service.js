@@ -20,6 +20,8 @@ const tell = { model() {}, key() {} };
 let pollTimer = 0;
 let loadedModel = null;
 let modelsAsked = false;
+// The models that are listed, and the one in service.
+let listed = "";
 
 // Asks about the service from now on, and tells of another model in service and of another key.
 export function follow(listener) {
@@ -116,6 +118,10 @@ async function askForModels() {
   const list = response?.ok ? await response.json().catch(() => null) : null;
   const names = (list?.data ?? []).map((model) => model.id).filter((name) => typeof name === "string");
   $("switch").hidden = names.length < 2;
+  // A list that says nothing new leaves the choice that somebody is making alone.
+  const news = JSON.stringify([names, loadedModel]);
+  if (news === listed) return;
+  listed = news;
   $("models").replaceChildren(...names.map((name) => new Option(name, name, false, name === loadedModel)));
 }
 
