@@ -5,8 +5,9 @@
 
 ONNX Runtime's dynamic quantisation: weights of matrix products become signed 8-bit integers with a scale for
 each output channel, activations become unsigned 8-bit integers with a scale for each run. Weights use 7 of their
-8 bits: x86-64 processors without AVX-512 VNNI add two products in 16 bits, which larger ones overflow. Convolutions, token and
-position embeddings, normalisations and the products within attention stay fp32; so does everything a HEF does.
+8 bits: x86-64 processors without AVX-512 VNNI add two products in 16 bits, which larger ones overflow.
+Convolutions, token and position embeddings, normalisations and the products within attention stay fp32; so does
+everything a HEF does.
 
 The new bundle has the name of its folder and none of the old one's aliases: its embeddings are not the same
 vectors, and must not be compared with stored ones of the fp32 model.
