@@ -227,7 +227,10 @@ fn made() -> (HashSet<String>, HashSet<String>) {
         }
     }
     let ci = fs::read_to_string(root().join(".ci/run")).unwrap();
-    let mut next: Vec<&str> = ci.lines().filter_map(|line| line.strip_prefix("make ")).collect();
+    // Some of it runs beside the rest: "beside NAME make TARGET…".
+    let commands = ci.lines().filter(|line| line.starts_with("make ") || line.starts_with("beside "));
+    let targets = commands.filter_map(|line| line.split_once("make "));
+    let mut next: Vec<&str> = targets.flat_map(|(_, targets)| targets.split_whitespace()).collect();
     let mut reached = HashSet::new();
     while let Some(target) = next.pop() {
         if reached.insert(target.to_owned()) {
