@@ -5,9 +5,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use rten::{DataType, NodeId, ThreadPool, ValueView};
+use rten::{DataType, NodeId, ValueView};
 
-use super::network::{self, Axis, Network, Role};
+use super::{
+    network::{self, Axis, Network, Role},
+    threads::Pool,
+};
 use crate::{
     backend::{BackendError, encoders::Encode},
     clip::{Embedding, Pixels},
@@ -33,7 +36,7 @@ impl ImageEncoder {
         path: &Path,
         bundle: &Bundle,
         prepack: bool,
-        pool: Arc<ThreadPool>,
+        pool: Arc<Pool>,
     ) -> Result<Self, BackendError> {
         let network = Network::load(path, Role::Image, prepack, pool)?;
         let size = bundle.image.size as usize;

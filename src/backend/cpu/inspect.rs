@@ -2,17 +2,16 @@
 
 use std::{path::Path, sync::Arc};
 
-use rten::ThreadPool;
-
 use super::{
     image::recognise_input,
     network::{Axis, Network, Role},
+    threads::Pool,
 };
 use crate::{backend::BackendError, model::Shapes};
 
 /// Opens `image.onnx` and `text.onnx` of the folder `dir`; pictures have this size if the network takes any.
 pub(in crate::backend) fn inspect(dir: &Path, size: Option<u32>) -> Result<Shapes, BackendError> {
-    let pool = Arc::new(ThreadPool::with_num_threads(1));
+    let pool = Pool::new(1);
     let image = Network::load(&dir.join("image.onnx"), Role::Image, false, Arc::clone(&pool))?;
     let fixed = |axis: Option<&Axis>| match axis {
         Some(Axis::Fixed(length)) => Some(*length),

@@ -12,9 +12,7 @@ mod threads;
 
 use std::{path::Path, sync::Arc};
 
-use rten::ThreadPool;
-
-use self::{image::ImageEncoder, text::TextEncoder};
+use self::{image::ImageEncoder, text::TextEncoder, threads::Pool};
 use super::BackendError;
 use crate::{
     kernel,
@@ -39,7 +37,7 @@ const COPIES: u64 = 4;
 
 /// The CPU, on which encoders are opened that share its threads.
 pub(super) struct Cpu {
-    pool: Arc<ThreadPool>,
+    pool: Arc<Pool>,
     threads: usize,
     prepack_weights: Option<bool>,
 }
@@ -47,7 +45,7 @@ pub(super) struct Cpu {
 impl Cpu {
     pub(super) fn new(options: CpuOptions) -> Self {
         let threads = options.threads.unwrap_or_else(threads::usable_cores).max(1);
-        let pool = Arc::new(threads::pool(threads));
+        let pool = Pool::new(threads);
         Self { pool, threads, prepack_weights: options.prepack_weights }
     }
 

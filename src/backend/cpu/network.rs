@@ -10,11 +10,11 @@ use std::{
 };
 
 use rten::{
-    DataType, Dimension, LoadError, LoadErrorKind, Model, NodeId, RunOptions, ThreadPool, Value, ValueOrView,
-    ValueType,
+    DataType, Dimension, LoadError, LoadErrorKind, Model, NodeId, RunOptions, Value, ValueOrView, ValueType,
 };
 use rten_tensor::Layout;
 
+use super::threads::Pool;
 use crate::{
     backend::BackendError,
     clip::{Embedding, EmbeddingError},
@@ -70,7 +70,7 @@ pub(super) struct Input {
 /// A loaded network.
 pub(super) struct Network {
     model: Model,
-    pool: Arc<ThreadPool>,
+    pool: Arc<Pool>,
     role: Role,
     inputs: Vec<Input>,
 }
@@ -81,7 +81,7 @@ impl Network {
         path: &Path,
         role: Role,
         prepack: bool,
-        pool: Arc<ThreadPool>,
+        pool: Arc<Pool>,
     ) -> Result<Self, BackendError> {
         onnx::check(path).map_err(|error| {
             BackendError::Unavailable(match error.kind() {
@@ -145,7 +145,7 @@ impl Network {
         inputs: Vec<(NodeId, ValueOrView<'_>)>,
         outputs: &[NodeId],
     ) -> Result<Vec<Value>, BackendError> {
-        let options = RunOptions::default().with_thread_pool(Some(Arc::clone(&self.pool)));
+        let options = RunOptions::default().with_thread_pool(Some(self.pool.threads()));
         // What a panic leaves half done are the run's own buffers, which go with it: the model itself
         // is not modified by a run.
         catch_unwind(AssertUnwindSafe(|| self.model.run(inputs, outputs, Some(options))))

@@ -2,9 +2,12 @@
 
 use std::{path::Path, sync::Arc};
 
-use rten::{DataType, NodeId, ThreadPool, ValueOrView, ValueView};
+use rten::{DataType, NodeId, ValueOrView, ValueView};
 
-use super::network::{self, Axis, Input, Network, Role};
+use super::{
+    network::{self, Axis, Input, Network, Role},
+    threads::Pool,
+};
 use crate::{
     backend::{BackendError, encoders::Encode},
     clip::{Embedding, Tokens},
@@ -44,7 +47,7 @@ impl TextEncoder {
         path: &Path,
         bundle: &Bundle,
         prepack: bool,
-        pool: Arc<ThreadPool>,
+        pool: Arc<Pool>,
     ) -> Result<Self, BackendError> {
         let network = Network::load(path, Role::Text, prepack, pool)?;
         let dimension = bundle.embedding_dimension;
