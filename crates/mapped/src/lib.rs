@@ -10,13 +10,15 @@
 use std::{fs::File, io, path::Path};
 
 pub use memmap2::Mmap;
+use procfs::process::{MMPermissions, MMapPath, Process};
 use rten::{LoadError, Model, ModelOptions};
 
 /// Loads the network at `path`, whose name ends in `.onnx`.
 ///
 /// Weights in external data files beside it are mapped: they are read on first use, shared between
 /// processes and reclaimable. Weights inside the `.onnx` file itself are copied, since nothing aligns
-/// them there. `prepack` adds a second copy of the weights in a faster layout.
+/// them there. `prepack` adds a second copy of the weights in a faster layout, and lets go of the mapped pages that
+/// went into it: those that a run needs after all come back from the page cache.
 ///
 /// # Errors
 /// A file cannot be read, is no valid ONNX, or uses an operator that is not implemented.
@@ -29,7 +31,33 @@ pub fn onnx(path: &Path, prepack: bool) -> Result<Model, LoadError> {
     // SAFETY: The files do not change under their map: see above. A privileged user who truncates one
     // in place can still crash the process (SIGBUS), as with any mapped program or library; nobody
     // else can.
-    unsafe { options.load_mmap(path) }
+    let model = unsafe { options.load_mmap(path) }?;
+    if prepack {
+        // No more than memory is lost by failing, and that to nobody who looks at what is available.
+        let _ = let_go(path.parent().unwrap_or(Path::new(".")));
+    }
+    Ok(model)
+}
+
+/// Gives back the resident pages of all files in this folder that are mapped for reading. They remain in the page cache.
+fn let_go(folder: &Path) -> io::Result<()> {
+    let folder = folder.canonicalize()?;
+    let maps = Process::myself().and_then(|process| process.maps()).map_err(io::Error::other)?;
+    for map in maps {
+        match map.pathname {
+            MMapPath::Path(file)
+                if file.parent() == Some(&folder) && !map.perms.contains(MMPermissions::WRITE) => {}
+            _ => continue,
+        }
+        let (start, end) = map.address;
+        let (Ok(start), Ok(length)) = (usize::try_from(start), usize::try_from(end - start)) else {
+            continue;
+        };
+        // SAFETY: The pages cannot be written to, so they hold what the file holds, and the next access reads that
+        // again.
+        unsafe { libc::madvise(std::ptr::with_exposed_provenance_mut(start), length, libc::MADV_DONTNEED) };
+    }
+    Ok(())
 }
 
 /// Maps the file at `path` for reading.
@@ -40,4 +68,36 @@ pub fn file(path: &Path) -> io::Result<Mmap> {
     let file = File::open(path)?;
     // SAFETY: As above.
     unsafe { Mmap::map(&file) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, hint::black_box};
+
+    use super::*;
+
+    /// Resident pages of mapped files, in KiB.
+    fn resident() -> u64 {
+        Process::myself().unwrap().status().unwrap().rssfile.unwrap()
+    }
+
+    #[test]
+    fn what_is_let_go_is_read_again() {
+        const SIZE: usize = 64 << 20;
+        let folder = std::env::temp_dir().join(format!("mapped-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("weights"), vec![7; SIZE]).unwrap();
+        let map = file(&folder.join("weights")).unwrap();
+        let sum = |map: &Mmap| map.iter().map(|byte| u64::from(*byte)).sum::<u64>();
+        let before = resident();
+        assert_eq!(black_box(sum(&map)), 7 * SIZE as u64);
+        let whole = resident() - before;
+        assert!(whole > 60 << 10, "{whole} KiB of 64 MiB were read");
+
+        let_go(&folder.join(".")).unwrap();
+        let left = resident().saturating_sub(before);
+        assert!(left < 4 << 10, "{left} KiB are left");
+        assert_eq!(sum(&map), 7 * SIZE as u64);
+        fs::remove_dir_all(&folder).unwrap();
+    }
 }
