@@ -33,7 +33,7 @@ pub fn onnx(path: &Path, prepack: bool) -> Result<Model, LoadError> {
     // else can.
     let model = unsafe { options.load_mmap(path) }?;
     if prepack {
-        // No more than memory is lost by failing, and that to nobody who looks at what is available.
+        // If this fails they are resident for longer, until the kernel reclaims them.
         let _ = let_go(path.parent().unwrap_or(Path::new(".")));
     }
     Ok(model)
@@ -76,9 +76,10 @@ mod tests {
 
     use super::*;
 
-    /// Resident pages of mapped files, in KiB.
+    /// Resident pages of mapped files in KiB, of those in memory (tmpfs) too.
     fn resident() -> u64 {
-        Process::myself().unwrap().status().unwrap().rssfile.unwrap()
+        let status = Process::myself().unwrap().status().unwrap();
+        status.rssfile.unwrap() + status.rssshmem.unwrap()
     }
 
     #[test]
