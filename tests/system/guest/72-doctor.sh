@@ -232,6 +232,12 @@ if call org.hailo.Clip1 Statistics > /dev/null 2>&1; then
     refusals() {
         set_key performance max_queue_size 1
         systemctl restart $unit
+        # A busy machine may start the clients one after the other, and then none is refused.
+        local _
+        for _ in {1..10}; do refused && return; done
+        return 1
+    }
+    refused() {
         local pids=() _
         for _ in {1..30}; do by_http "http://127.0.0.1:$port/$query" > /dev/null 2>&1 & pids+=($!); done
         wait "${pids[@]}"
