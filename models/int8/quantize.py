@@ -59,7 +59,11 @@ def quantise(source, target, external):
     onnx.save_model(
         network, target, save_as_external_data=external, all_tensors_to_one_file=True, location=data, size_threshold=EXTERNAL,
     )
-    return [target, *([target.parent / data] if external else [])]
+    if not external:
+        return [target]
+    # onnx lets their owner alone read the weights; the service is somebody else.
+    shutil.copymode(target, target.parent / data)
+    return [target, target.parent / data]
 
 
 def described(path):

@@ -134,12 +134,17 @@ impl Engine {
         let (image, spec) = (image.clone(), model.image);
         let prepared = tokio::task::spawn_blocking(move || {
             // Held by the work itself: a caller that leaves does not free the worker.
-            let _worker = worker;
-            prepare(&image, &limits, &spec)
+            (prepare(&image, &limits, &spec), worker)
         });
-        let prepared = unless_panicked(prepared.await)?.map_err(EngineError::from)?;
+        let (prepared, worker) = unless_panicked(prepared.await)?;
+        let prepared = prepared.map_err(EngineError::from)?;
 
         let queued = Instant::now();
+        // A worker waits with its picture until there is room, so none is decoded long before its turn.
+        let Ok(_room) = model.room.acquire().await else {
+            return Err(Abort::Retry);
+        };
+        drop(worker);
         let Prepared { pixels, width, height, decode, preprocess } = prepared;
         let Done { embedding, started, finished } = self.encode_pixels(model, pixels).await?;
         let timings = Timings {

@@ -150,9 +150,10 @@ impl Engine {
         let first = tokio::task::spawn_blocking({
             let (load, settings, shared) = (load.clone(), on(settings, choice), Arc::clone(&self.shared));
             move || {
-                let (kept, loaded) = (settings.text_cache, load(settings)?);
+                let (kept, batch_size) = (settings.text_cache, settings.clip.batch_size);
+                let loaded = load(settings)?;
                 let texts = shared.texts.adopt(loaded.text_digest, loaded.info.embedding_dimension, kept);
-                Ok::<_, BackendError>(Model::split(loaded, texts))
+                Ok::<_, BackendError>(Model::split(loaded, texts, batch_size))
             }
         });
         let (model, backend) =

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Semaphore;
+
 use super::{EngineError, ModelInfo, text_cache::TextCache};
 use crate::{
     backend::{Backend, BackendError, Degraded, Description},
@@ -56,11 +58,17 @@ pub(super) struct Model {
     pub(super) description: Description,
     pub(super) degraded: Option<Degraded>,
     pub(super) texts: Arc<TextCache>,
+    /// A permit for each picture that the device works on or that is ready for it: its batches and one more.
+    pub(super) room: Semaphore,
 }
 
 impl Model {
-    /// Separates what requests share from the encoders.
-    pub(super) fn split(loaded: LoadedModel, texts: Arc<TextCache>) -> (Arc<Self>, Box<dyn Backend>) {
+    /// Separates what requests share from the encoders, which take so many pictures at a time.
+    pub(super) fn split(
+        loaded: LoadedModel,
+        texts: Arc<TextCache>,
+        batch_size: usize,
+    ) -> (Arc<Self>, Box<dyn Backend>) {
         let LoadedModel { info, image, tokenizer, logit_bias, backend, degraded, .. } = loaded;
         let model = Self {
             name: info.name.as_str().into(),
@@ -71,6 +79,7 @@ impl Model {
             description: backend.description().clone(),
             degraded,
             texts,
+            room: Semaphore::new(batch_size * (backend.concurrency().images.most() + 1)),
         };
         (Arc::new(model), backend)
     }

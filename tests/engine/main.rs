@@ -1,5 +1,6 @@
 //! The engine with an encoder that tests can hold, fail and watch.
 
 mod held;
+mod life;
 mod npu;
 mod requests;
